@@ -1,0 +1,1 @@
+"""The pure core: money, payment states, signatures, mandates. No I/O, no clock, nothing of ours imported."""
