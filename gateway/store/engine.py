@@ -1,0 +1,61 @@
+"""Connections and transactions, each bound to one caller by row-level security."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+APPLICATION_ROLE: Final = "xinyi_app"
+"""The role of every transaction: it owns no table, bypasses no policy and can delete nothing."""
+
+_EVERY_PARTY: Final = "*"
+
+_BIND = sa.text("SELECT set_config('role', :role, true), set_config('xinyi.party', :party, true)")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose estates a transaction may see and touch.
+
+    Attributes:
+        party_id: the calling party, or ``*`` for the gateway's own work over all funds.
+    """
+
+    party_id: str
+
+
+GATEWAY: Final = Scope(_EVERY_PARTY)
+"""The gateway itself: the sender, the bank's files, the night, and the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The database, entered only by transactions that are bound to a scope."""
+
+    engine: AsyncEngine
+
+    @asynccontextmanager
+    async def transaction(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
+        """A transaction that commits at the end of the block and rolls back on any exception."""
+        async with self.engine.begin() as conn:
+            await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
+            yield conn
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.engine.dispose()
+
+
+def open_store(url: str, *, pool_size: int = 10) -> Store:
+    """Opens the database at `url`, a ``postgresql://`` URL; the schema must be there already."""
+    async_url = sa.make_url(url).set(drivername="postgresql+asyncpg")
+    return Store(
+        create_async_engine(async_url, pool_size=pool_size, max_overflow=0, pool_pre_ping=False)
+    )

@@ -1,0 +1,607 @@
+"""Every table of the gateway, as SQLAlchemy Core.
+
+Keys start with the fund wherever a row belongs to one, so that funds can be spread over servers and
+so that no foreign key can reach from one fund into another (Trust Law art. 29: separate books).
+Amounts are `*_minor`: minor units of the fund's currency, fen for CNY. Times are UTC. What was
+disclosed or booked is append-only: the migrations grant the application role UPDATE on a few
+columns, and DELETE on nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, *, default: str | None = None, **options: Any) -> sa.Column[str]:  # noqa: ANN401 - passed on
+    """A text column that is never null; optional text is empty."""
+    return sa.Column(name, sa.Text, nullable=False, server_default=default, **options)
+
+
+def _minor(name: str, **options: Any) -> sa.Column[int]:  # noqa: ANN401 - passed on
+    return sa.Column(name, sa.BigInteger, nullable=False, **options)
+
+
+def _time(name: str, *, nullable: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+
+
+def _date(name: str, *, nullable: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.Date, nullable=nullable)
+
+
+def _fund() -> sa.Column[str]:
+    return sa.Column("fund_id", sa.Text, sa.ForeignKey("funds.fund_id"), primary_key=True)
+
+
+# --- the register -----------------------------------------------------------------------------
+
+parties = sa.Table(
+    "parties",
+    metadata,
+    sa.Column("party_id", sa.Text, primary_key=True),
+    _text("display_name"),
+    _text("social_credit_code", default=""),
+    _time("created_at"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+)
+
+persons = sa.Table(
+    "persons",
+    metadata,
+    sa.Column("party_id", sa.Text, sa.ForeignKey("parties.party_id"), primary_key=True),
+    sa.Column("person_id", sa.Text, primary_key=True),
+    _text("display_name"),
+    _text("natural_person"),
+    sa.Column("roles", pg.ARRAY(sa.Text), nullable=False),
+    _time("created_at"),
+)
+
+
+def _of_person() -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        ["party_id", "person_id"], ["persons.party_id", "persons.person_id"]
+    )
+
+
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    _text("party_id"),
+    _text("person_id"),
+    _text("pem"),
+    _time("expires_at"),
+    _time("revoked_at", nullable=True),
+    _time("created_at"),
+    _of_person(),
+    sa.Index(None, "party_id", "person_id"),
+)
+
+public_keys = sa.Table(
+    "public_keys",
+    metadata,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    _text("party_id"),
+    _text("person_id"),
+    sa.Column("ed25519", sa.LargeBinary, nullable=False),
+    _time("starts_at"),
+    _time("expires_at"),
+    _time("revoked_at", nullable=True),
+    _time("created_at"),
+    _of_person(),
+    sa.Index(None, "party_id", "person_id"),
+)
+
+mandates = sa.Table(
+    "mandates",
+    metadata,
+    sa.Column("party_id", sa.Text, primary_key=True),
+    sa.Column("person_id", sa.Text, primary_key=True),
+    sa.Column("mandate_id", sa.Text, primary_key=True),
+    _text("role"),
+    _text("fund_id", default=""),
+    _minor("limit_minor"),
+    _text("currency"),
+    _time("starts_at"),
+    _time("expires_at"),
+    _time("revoked_at", nullable=True),
+    _time("created_at"),
+    _of_person(),
+)
+
+estates = sa.Table(
+    "estates",
+    metadata,
+    sa.Column("estate_id", sa.Text, primary_key=True),
+    _text("display_name"),
+    _text("group_name", default=""),
+    _time("created_at"),
+)
+
+appointments = sa.Table(
+    "appointments",
+    metadata,
+    sa.Column("estate_id", sa.Text, sa.ForeignKey("estates.estate_id"), primary_key=True),
+    sa.Column("party_id", sa.Text, sa.ForeignKey("parties.party_id"), primary_key=True),
+    _time("created_at"),
+    _time("ended_at", nullable=True),
+    sa.Index(None, "party_id"),
+)
+
+funds = sa.Table(
+    "funds",
+    metadata,
+    sa.Column("fund_id", sa.Text, primary_key=True),
+    sa.Column(
+        "estate_id", sa.Text, sa.ForeignKey("estates.estate_id"), nullable=False, unique=True
+    ),
+    _text("display_name"),
+    sa.Column("trustee_id", sa.Text, sa.ForeignKey("parties.party_id"), nullable=False),
+    _text("currency"),
+    _time("created_at"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    # The next numbers are handed out under the row's lock, so they have no gaps.
+    sa.Column("last_line_number", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("last_entry_number", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("running_minor", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+books = sa.Table(
+    "books",
+    metadata,
+    _fund(),
+    sa.Column("book", sa.Text, primary_key=True),
+    _minor("total_minor", server_default="0"),
+    # Of the total, lines that the bank has not confirmed: receipts above zero, payments below.
+    _minor("pending_in_minor", server_default="0"),
+    _minor("pending_out_minor", server_default="0"),
+    _minor("held_minor", server_default="0"),
+    sa.CheckConstraint("book IN ('COMMON', 'MAINTENANCE')", name="book"),
+    sa.CheckConstraint("held_minor >= 0", name="held"),
+)
+
+bank_accounts = sa.Table(
+    "bank_accounts",
+    metadata,
+    _fund(),
+    sa.Column("account_id", sa.Text, primary_key=True),
+    _text("account_number", unique=True),
+    _text("holder_name"),
+    _text("bank_code"),
+    _text("profile_id"),
+    _minor("opening_minor"),
+    _date("opening_date"),
+    # Sum of the bank's entries, the opening balance included.
+    _minor("bank_minor", server_default="0"),
+    _time("created_at"),
+)
+
+budget_lines = sa.Table(
+    "budget_lines",
+    metadata,
+    _fund(),
+    sa.Column("budget_line_id", sa.Text, primary_key=True),
+    _text("book"),
+    _text("category"),
+    _text("display_name"),
+    _minor("limit_minor"),
+    _minor("held_minor", server_default="0"),
+    _minor("spent_minor", server_default="0"),
+    _date("start_date"),
+    _date("end_date"),
+    _time("created_at"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    sa.CheckConstraint("held_minor >= 0", name="held"),
+    sa.CheckConstraint("spent_minor >= 0", name="spent"),
+    sa.CheckConstraint("held_minor + spent_minor <= limit_minor", name="limit"),
+)
+
+signing_policies = sa.Table(
+    "signing_policies",
+    metadata,
+    _fund(),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    # [{"up_to_minor": int|null, "slots": [[role, …], [role, …]]}, …]
+    sa.Column("tiers", pg.JSONB, nullable=False),
+    _time("created_at"),
+)
+
+vouchers = sa.Table(
+    "vouchers",
+    metadata,
+    _fund(),
+    sa.Column("sha256", sa.Text, primary_key=True),
+    _text("file_name"),
+    _text("media_type"),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    _time("created_at"),
+)
+
+# --- payments ---------------------------------------------------------------------------------
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    _fund(),
+    sa.Column("batch_id", sa.Text, primary_key=True),
+    sa.Column("payment_count", sa.Integer, nullable=False),
+    _time("created_at"),
+)
+
+payments = sa.Table(
+    "payments",
+    metadata,
+    _fund(),
+    # Also the end-to-end id on the bank's files: unique over all funds, for ever.
+    sa.Column("payment_id", sa.Text, primary_key=True, unique=True),
+    _text("batch_id", default=""),
+    _text("account_id"),
+    _text("payee_name"),
+    _text("payee_account"),
+    _text("payee_bank_code"),
+    _minor("amount_minor"),
+    _text("currency"),
+    _text("purpose"),
+    _text("budget_line_id"),
+    _text("book"),
+    _text("category"),
+    sa.Column("vouchers", pg.ARRAY(sa.Text), nullable=False),
+    _text("state"),
+    _text("submitter_party_id"),
+    sa.Column("policy_version", sa.BigInteger, nullable=False),
+    # The exact bytes that both signatures cover.
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    _time("created_at"),
+    _time("expires_at"),
+    _text("transmission_id", default=""),
+    # Disclosed line of the payment, and of its reversal.
+    sa.Column("line_number", sa.BigInteger),
+    sa.Column("reversal_line_number", sa.BigInteger),
+    sa.CheckConstraint("amount_minor > 0", name="amount"),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "account_id"], ["bank_accounts.fund_id", "bank_accounts.account_id"]
+    ),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "budget_line_id"], ["budget_lines.fund_id", "budget_lines.budget_line_id"]
+    ),
+    sa.Index(None, "fund_id", "created_at", "payment_id"),
+    sa.Index(None, "fund_id", "batch_id"),
+    sa.Index(None, "transmission_id"),
+    sa.Index(
+        "ix_payments_awaiting",
+        "expires_at",
+        postgresql_where=sa.text("state IN ('HELD', 'PARTLY_SIGNED', 'SIGNED')"),
+    ),
+)
+
+payment_signatures = sa.Table(
+    "payment_signatures",
+    metadata,
+    _fund(),
+    sa.Column("payment_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    _text("party_id"),
+    _text("person_id"),
+    _text("natural_person"),
+    _text("key_id"),
+    _text("role"),
+    sa.Column("envelope", sa.LargeBinary, nullable=False),
+    _time("created_at"),
+    sa.ForeignKeyConstraint(["fund_id", "payment_id"], ["payments.fund_id", "payments.payment_id"]),
+    _of_person(),
+    # The database itself refuses one human or one party twice, whatever the code believes.
+    sa.UniqueConstraint("fund_id", "payment_id", "natural_person"),
+    sa.UniqueConstraint("fund_id", "payment_id", "party_id"),
+    sa.CheckConstraint("position IN (1, 2)", name="position"),
+)
+
+payment_events = sa.Table(
+    "payment_events",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    # Transactions commit out of the order of their sequences: watchers read in order of the
+    # transaction, and only below the oldest one still open.
+    sa.Column(
+        "transaction_id",
+        sa.BigInteger,
+        nullable=False,
+        server_default=sa.text("(pg_current_xact_id()::text)::bigint"),
+    ),
+    sa.Column("fund_id", sa.Text, nullable=False),
+    _text("payment_id"),
+    _text("state"),
+    _text("actor"),
+    _text("detail", default=""),
+    _time("created_at"),
+    sa.ForeignKeyConstraint(["fund_id", "payment_id"], ["payments.fund_id", "payments.payment_id"]),
+    sa.Index(None, "fund_id", "payment_id", "sequence"),
+    sa.Index(None, "transaction_id", "sequence"),
+)
+
+transmissions = sa.Table(
+    "transmissions",
+    metadata,
+    _fund(),
+    # Also the message id in the file.
+    sa.Column("transmission_id", sa.Text, primary_key=True, unique=True),
+    _text("account_id"),
+    _text("batch_id"),
+    _text("state"),
+    sa.Column("payment_count", sa.Integer, nullable=False),
+    _minor("amount_minor"),
+    _date("execution_date"),
+    _text("file_sha256", default=""),
+    _time("created_at"),
+    _time("delivered_at", nullable=True),
+    # After this, without an answer, its payments are UNKNOWN.
+    _time("answer_due_at", nullable=True),
+    sa.Column("attempt_count", sa.Integer, nullable=False, server_default="0"),
+    _text("last_error", default=""),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "account_id"], ["bank_accounts.fund_id", "bank_accounts.account_id"]
+    ),
+    sa.Index("ix_transmissions_open", "state", postgresql_where=sa.text("state <> 'ANSWERED'")),
+    sa.Index(None, "batch_id"),
+)
+
+# --- ledger and disclosure --------------------------------------------------------------------
+
+disclosed_lines = sa.Table(
+    "disclosed_lines",
+    metadata,
+    _fund(),
+    sa.Column("line_number", sa.BigInteger, primary_key=True),
+    _text("account_id"),
+    _text("book"),
+    _text("category"),
+    _text("summary"),
+    _minor("amount_minor"),
+    _minor("running_minor"),
+    _date("effective_date"),
+    _time("disclosed_at"),
+    _text("payment_id", default=""),
+    _text("batch_id", default=""),
+    _text("reference", default=""),
+    _text("counterparty_name", default=""),
+    _text("counterparty_account", default=""),
+    sa.Column("vouchers", pg.ARRAY(sa.Text), nullable=False),
+    # [{"party_name", "role", "created_at"}, …]: who asked and who signed, no persons.
+    sa.Column("signatures", pg.JSONB, nullable=False),
+    sa.Column("corrects", sa.BigInteger),
+    _text("correction_reason", default=""),
+    # What has become of the line since; the only columns that may change.
+    sa.Column("settled", sa.Boolean, nullable=False, server_default=sa.false()),
+    _date("bank_value_date", nullable=True),
+    sa.Column("corrected_by", sa.BigInteger),
+    _text("match_id", default=""),
+    _date("match_date", nullable=True),
+    sa.CheckConstraint("amount_minor <> 0", name="amount"),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "account_id"], ["bank_accounts.fund_id", "bank_accounts.account_id"]
+    ),
+    sa.UniqueConstraint("fund_id", "corrects"),
+    sa.Index("ix_disclosed_lines_open", "fund_id", postgresql_where=sa.text("match_id = ''")),
+    sa.Index(None, "fund_id", "effective_date"),
+)
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    _fund(),
+    sa.Column("entry_number", sa.BigInteger, primary_key=True),
+    _date("effective_date"),
+    _time("created_at"),
+    # Either a disclosed line moves a book, or an entry of the bank moves the bank account.
+    sa.Column("line_number", sa.BigInteger),
+    sa.Column("bank_entry_id", sa.Text),
+    sa.CheckConstraint("num_nonnulls(line_number, bank_entry_id) = 1", name="cause"),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "line_number"], ["disclosed_lines.fund_id", "disclosed_lines.line_number"]
+    ),
+    sa.UniqueConstraint("fund_id", "line_number"),
+    sa.UniqueConstraint("fund_id", "bank_entry_id"),
+)
+
+postings = sa.Table(
+    "postings",
+    metadata,
+    _fund(),
+    sa.Column("entry_number", sa.BigInteger, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    _text("account_kind"),
+    _text("account_id", default=""),
+    _text("book", default=""),
+    _text("category", default=""),
+    # Debit positive, credit negative; the postings of an entry add up to zero.
+    _minor("amount_minor"),
+    _date("effective_date"),
+    sa.CheckConstraint("account_kind IN ('BANK', 'TRANSIT', 'BOOK')", name="account_kind"),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "entry_number"], ["entries.fund_id", "entries.entry_number"]
+    ),
+    sa.Index(None, "fund_id", "effective_date"),
+)
+
+# --- from the bank ----------------------------------------------------------------------------
+
+bank_files = sa.Table(
+    "bank_files",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    _text("file_name"),
+    _text("format"),
+    # The bank's message id; the same one with other bytes is refused.
+    sa.Column("message_id", sa.Text, unique=True),
+    sa.Column("payments_changed", sa.Integer, nullable=False),
+    _time("created_at"),
+)
+
+quarantined_files = sa.Table(
+    "quarantined_files",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    _text("file_name"),
+    _text("reason"),
+    _text("detail"),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    _time("created_at"),
+    _time("replayed_at", nullable=True),
+)
+
+statements = sa.Table(
+    "statements",
+    metadata,
+    _fund(),
+    sa.Column("statement_key", sa.Text, primary_key=True),
+    _text("account_id"),
+    _text("bank_statement_id"),
+    _date("start_date"),
+    _date("end_date"),
+    _minor("opening_minor"),
+    _minor("closing_minor"),
+    sa.Column("entry_count", sa.Integer, nullable=False),
+    _text("file_sha256"),
+    _time("created_at"),
+    sa.Column("findings", pg.ARRAY(sa.Text), nullable=False),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "account_id"], ["bank_accounts.fund_id", "bank_accounts.account_id"]
+    ),
+    sa.Index(None, "fund_id", "account_id", "end_date"),
+)
+
+bank_entries = sa.Table(
+    "bank_entries",
+    metadata,
+    _fund(),
+    sa.Column("bank_entry_id", sa.Text, primary_key=True),
+    _text("account_id"),
+    _text("statement_key"),
+    _text("entry_id"),
+    _date("booking_date"),
+    _date("value_date", nullable=True),
+    _minor("amount_minor"),
+    _text("currency"),
+    _text("reference"),
+    _text("end_to_end_id"),
+    _text("batch_id"),
+    _text("counterparty_name"),
+    _text("counterparty_account"),
+    _text("text"),
+    sa.Column("reversal", sa.Boolean, nullable=False),
+    _text("return_reason"),
+    _text("match_id", default=""),
+    _date("match_date", nullable=True),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "statement_key"], ["statements.fund_id", "statements.statement_key"]
+    ),
+    sa.Index(None, "fund_id", "booking_date", "bank_entry_id"),
+    sa.Index("ix_bank_entries_open", "fund_id", postgresql_where=sa.text("match_id = ''")),
+)
+
+# --- reconciliation ---------------------------------------------------------------------------
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    _date("date"),
+    _text("state"),
+    _text("rules_version"),
+    _text("input_digest", default=""),
+    sa.Column("counts", pg.JSONB, nullable=False),
+    _time("started_at"),
+    _time("ended_at", nullable=True),
+    sa.Index(
+        "uq_runs_running", "state", unique=True, postgresql_where=sa.text("state = 'RUNNING'")
+    ),
+)
+
+matches = sa.Table(
+    "matches",
+    metadata,
+    _fund(),
+    sa.Column("match_id", sa.Text, primary_key=True),
+    sa.Column("side", sa.Text, primary_key=True),
+    sa.Column("member_id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), nullable=False),
+    _text("account_id"),
+    _text("status"),
+    _text("rule"),
+    _minor("allocated_minor"),
+    # One bank entry or line is in one match only.
+    sa.UniqueConstraint("fund_id", "side", "member_id"),
+)
+
+cases = sa.Table(
+    "cases",
+    metadata,
+    _fund(),
+    sa.Column("case_id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), nullable=False),
+    _text("account_id"),
+    _text("kind"),
+    _text("cause"),
+    _text("detail"),
+    _minor("amount_minor"),
+    _date("oldest_date"),
+    # False once a later run no longer finds it.
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Index(None, "open", "oldest_date", "case_id"),
+)
+
+case_members = sa.Table(
+    "case_members",
+    metadata,
+    _fund(),
+    sa.Column("case_id", sa.Text, primary_key=True),
+    sa.Column("side", sa.Text, primary_key=True),
+    sa.Column("member_id", sa.Text, primary_key=True),
+    sa.ForeignKeyConstraint(["fund_id", "case_id"], ["cases.fund_id", "cases.case_id"]),
+)
+
+balance_proofs = sa.Table(
+    "balance_proofs",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    _fund(),
+    sa.Column("account_id", sa.Text, primary_key=True),
+    _date("date"),
+    _minor("bank_closing_minor"),
+    _minor("ledger_minor"),
+    _minor("open_bank_minor"),
+    _minor("open_ledger_minor"),
+    _minor("difference_minor"),
+    sa.Column("proved", sa.Boolean, nullable=False),
+    sa.Column("findings", pg.ARRAY(sa.Text), nullable=False),
+)
+
+# --- calls ------------------------------------------------------------------------------------
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("party_id", sa.Text, primary_key=True),
+    sa.Column("request_id", sa.Text, primary_key=True),
+    _text("method"),
+    # SHA-256 of the request's canonical bytes.
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    # One of the two: the answer, or the refusal as a google.rpc.Status.
+    sa.Column("response", sa.LargeBinary),
+    sa.Column("refusal", sa.LargeBinary),
+    _time("created_at"),
+    sa.CheckConstraint("num_nonnulls(response, refusal) = 1", name="outcome"),
+)
