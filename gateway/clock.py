@@ -1,0 +1,23 @@
+"""Time, given to whoever needs it: the demo and the tests move it, production reads the system's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+Clock = Callable[[], datetime]
+"""Answers the present moment, in UTC."""
+
+BANK_ZONE = ZoneInfo("Asia/Shanghai")
+"""Where the banks' calendar days begin and end."""
+
+
+def system_clock() -> datetime:
+    """The system's present moment, UTC."""
+    return datetime.now(UTC)
+
+
+def bank_date(moment: datetime) -> date:
+    """The banks' calendar day of a moment."""
+    return moment.astimezone(BANK_ZONE).date()

@@ -1,0 +1,45 @@
+"""Settings, from the environment (prefix ``XINYI_``) or a ``.env`` file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What one gateway process is told. Every field is an environment variable ``XINYI_<NAME>``.
+
+    Attributes:
+        data_dir: where the embedded database, the banks' directories and the demo's keys live.
+        database_url: ``postgresql://…`` of a server; empty for the embedded one in `data_dir`.
+        listen: address and port of the gRPC server.
+        tls_certificate: the server's certificate chain, PEM.
+        tls_key: the server's private key, PEM.
+        tls_client_ca: certificates that sign the clients', PEM.
+        environment: name that stands in every signed payload, so that what was signed for a trial
+            never pays in production.
+        payment_ttl: how long a payment may wait for its two signatures.
+        answer_due: how long a bank may take before its payments count as UNKNOWN.
+        poll_interval: pause between two looks at the outbox and at the banks' directories.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="XINYI_", env_file=".env", extra="ignore")
+
+    data_dir: Path = Path("var/xinyi")
+    database_url: str = ""
+    listen: str = "127.0.0.1:50443"
+    tls_certificate: Path = Path("var/xinyi/pki/server.pem")
+    tls_key: Path = Path("var/xinyi/pki/server.key")
+    tls_client_ca: Path = Path("var/xinyi/pki/ca.pem")
+    environment: str = Field(default="demo", pattern="^[a-z0-9-]{1,32}$")
+    payment_ttl: timedelta = timedelta(days=7)
+    answer_due: timedelta = timedelta(hours=4)
+    poll_interval: timedelta = timedelta(seconds=1)
+
+    @property
+    def banks_dir(self) -> Path:
+        """One directory a bank profile: ``out`` (ours to them), ``in``, ``audit``, ``quarantine``."""
+        return self.data_dir / "banks"
