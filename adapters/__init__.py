@@ -1,0 +1,1 @@
+"""Bank files and the ways they travel; nothing here knows the gateway."""

@@ -1,4 +1,4 @@
-"""Time, given to whoever needs it: the demo and the tests move it, production reads the system's."""
+"""Time, as a value: the demo and the tests move it, production reads the system's."""
 
 from __future__ import annotations
 

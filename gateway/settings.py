@@ -41,5 +41,5 @@ class Settings(BaseSettings):
 
     @property
     def banks_dir(self) -> Path:
-        """One directory a bank profile: ``out`` (ours to them), ``in``, ``audit``, ``quarantine``."""
+        """One directory a bank profile: ``out`` (ours to it), ``in``, ``audit``, ``quarantine``."""
         return self.data_dir / "banks"

@@ -1,1 +1,4 @@
-"""The pure core: money, payment states, signatures, mandates. No I/O, no clock, nothing of ours imported."""
+"""The pure core: money, payment states, signatures, mandates.
+
+No I/O, no clock, nothing of ours imported.
+"""
