@@ -1,7 +1,7 @@
-"""The one error type of the gateway, mapped to a gRPC status once, at the edge (`gateway.rpc.errors`).
+"""The one error type of the gateway, mapped to a gRPC status once, at the edge.
 
-Every refusal has one `Reason`. The same names stand in the contract as `xinyi.v1.ErrorReason`, so that
-a caller can act on the name and a person can read the message, in English and in Chinese.
+Every refusal has one `Reason`. The same names stand in the contract as `xinyi.v1.ErrorReason`, so
+that a caller can act on the name and a person can read the message, in English and in Chinese.
 """
 
 from __future__ import annotations

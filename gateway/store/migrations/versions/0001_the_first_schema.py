@@ -791,6 +791,7 @@ def _guard() -> None:
         # `funds` is itself filtered, so this is the list of the caller's own.
         _row_security(table, "fund_id IN (SELECT f.fund_id FROM funds f)")
     _balance_entries()
+    _show_appointments()
 
 
 def _row_security(table: str, own: str) -> None:
@@ -816,4 +817,14 @@ def _balance_entries() -> None:
     op.execute("""
         CREATE CONSTRAINT TRIGGER entry_balances AFTER INSERT ON postings
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION entry_balances()
+    """)
+
+
+def _show_appointments() -> None:
+    """Which parties act for an estate: a signer's mandate depends on it, row security hides it."""
+    op.execute("""
+        CREATE FUNCTION appointed_parties(estate text) RETURNS SETOF text
+        LANGUAGE sql STABLE SECURITY DEFINER SET xinyi.party = '*' AS $$
+            SELECT party_id FROM public.appointments WHERE estate_id = estate AND ended_at IS NULL
+        $$
     """)
