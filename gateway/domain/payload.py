@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import rfc8785
 from pydantic import (
@@ -26,7 +26,7 @@ from gateway.domain.errors import FieldViolation, GatewayError, Kind, Reason, in
 from gateway.domain.money import EXPONENTS, LIMIT_MINOR
 from gateway.domain.party import SIGNING_ROLES, Role
 
-SCHEMA = "xinyi.payment/v1"
+SCHEMA: Final = "xinyi.payment/v1"
 MAX_PAYLOAD_BYTES = 16 * 1024
 MAX_VOUCHERS = 64
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.store import Row
+
 OPENING_CATEGORY: Final = "期初余额"
 """Category of the line that takes over what the account held before the gateway."""
 
@@ -85,7 +87,7 @@ class _Posting:
     account: Mapping[str, str] = field(default_factory=dict)
 
 
-async def lock_fund(conn: AsyncConnection, fund_id: str) -> sa.Row[Any]:
+async def lock_fund(conn: AsyncConnection, fund_id: str) -> Row:
     """Locks the fund until the transaction ends: whoever writes to a fund does this first.
 
     Returns:
@@ -277,7 +279,7 @@ async def _insert_line(
 
 async def _take_numbers(
     conn: AsyncConnection, fund_id: str, *, entries: int, lines: int = 0, moved_minor: int = 0
-) -> sa.Row[Any]:
+) -> Row:
     """Advances the fund's counters under its row lock: a rollback gives the numbers back."""
     funds = t.funds
     row = (

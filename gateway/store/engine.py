@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+Row: TypeAlias = sa.Row[*tuple[Any, ...]]
+"""A row of any query; its columns are attributes by name."""
+
+Select: TypeAlias = sa.Select[*tuple[Any, ...]]
+"""Any query."""
 
 APPLICATION_ROLE: Final = "xinyi_app"
 """The role of every transaction: it owns no table, bypasses no policy and can delete nothing."""
@@ -47,6 +53,15 @@ class Store:
         async with self.engine.begin() as conn:
             await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
             yield conn
+
+    @asynccontextmanager
+    async def snapshot(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
+        """A transaction for reading, all of which sees the database as of one moment."""
+        async with self.engine.connect() as conn:
+            await conn.execution_options(isolation_level="REPEATABLE READ")
+            async with conn.begin():
+                await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
+                yield conn
 
     async def close(self) -> None:
         """Closes every connection."""

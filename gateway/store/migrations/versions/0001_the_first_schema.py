@@ -749,7 +749,7 @@ _MUTABLE = {
     "bank_entries": "match_id, match_date",
     "books": "total_minor, pending_in_minor, pending_out_minor, held_minor",
     "budget_lines": "display_name, limit_minor, held_minor, spent_minor, version",
-    "cases": "run_id, detail, open",
+    "cases": "run_id, kind, cause, detail, open",
     "certificates": "revoked_at",
     "disclosed_lines": "settled, bank_value_date, corrected_by, match_id, match_date",
     "funds": "display_name, version, last_line_number, last_entry_number, running_minor",

@@ -1,0 +1,83 @@
+"""What time does to payments: unsigned ones expire, unanswered ones become UNKNOWN."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+import structlog
+
+from gateway.domain.errors import GatewayError
+from gateway.domain.payment import Event, State
+from gateway.ledger.writer import lock_fund
+from gateway.payments.approve import Ending, end
+from gateway.payments.outbox import DELIVERED, payments_of
+from gateway.payments.record import GATEWAY, Change, move
+from gateway.store import GATEWAY as EVERYTHING
+from gateway.store import tables as t
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gateway.store import Row, Select, Store
+
+_AT_ONCE: Final = 500
+_AWAITING: Final = (State.HELD.value, State.PARTLY_SIGNED.value, State.SIGNED.value)
+
+log = structlog.get_logger(__name__)
+
+
+async def expire(store: Store, now: datetime) -> int:
+    """Ends payments whose time to be signed has passed; returns how many."""
+    query = (
+        sa.select(t.payments.c.fund_id, t.payments.c.payment_id)
+        .where(t.payments.c.state.in_(_AWAITING), t.payments.c.expires_at < now)
+        .limit(_AT_ONCE)
+    )
+    ended = 0
+    for fund_id, payment_id in await _read(store, query):
+        ending = Ending(Event.EXPIRE, GATEWAY, "not signed in time", now)
+        try:
+            async with store.transaction(EVERYTHING) as conn:
+                await end(conn, fund_id, payment_id, ending)
+            ended += 1
+        except GatewayError as refusal:
+            # Signed, refused or withdrawn since it was read; or the rest of its batch cannot go.
+            log.warning("not_expired", payment=payment_id, reason=refusal.reason)
+    return ended
+
+
+async def lose_track(store: Store, now: datetime) -> int:
+    """Marks payments as UNKNOWN whose bank has not answered in time; returns how many.
+
+    They may have been paid. Nothing is sent again: a status or a statement will tell.
+    """
+    query = (
+        sa.select(t.transmissions.c.fund_id, t.transmissions.c.transmission_id)
+        .where(t.transmissions.c.state == DELIVERED, t.transmissions.c.answer_due_at < now)
+        .limit(_AT_ONCE)
+    )
+    lost = 0
+    for fund_id, transmission_id in await _read(store, query):
+        async with store.transaction(EVERYTHING) as conn:
+            await lock_fund(conn, fund_id)
+            for payment in await payments_of(conn, fund_id, transmission_id):
+                if State(payment.state) is State.SENT:
+                    change = Change(Event.LOSE_TRACK, GATEWAY, now, "no answer in time")
+                    await move(conn, payment, change)
+                    lost += 1
+            await conn.execute(
+                t.transmissions.update()
+                .where(
+                    t.transmissions.c.fund_id == fund_id,
+                    t.transmissions.c.transmission_id == transmission_id,
+                )
+                .values(answer_due_at=None)
+            )
+    return lost
+
+
+async def _read(store: Store, query: Select) -> Sequence[Row]:
+    async with store.transaction(EVERYTHING) as conn:
+        return (await conn.execute(query)).all()
