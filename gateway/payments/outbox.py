@@ -6,6 +6,7 @@ the same name again; the bank knows the message id and pays once.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -94,7 +95,8 @@ class Sender:
             reraise=True,
         ):
             with attempt:
-                deliver(content, f"{transmission_id}.xml", folder / "out", folder / "audit")
+                name = f"{transmission_id}.xml"
+                await asyncio.to_thread(deliver, content, name, folder / "out", folder / "audit")
         await self._record_delivery(fund_id, transmission_id, content)
 
     async def _record_delivery(self, fund_id: str, transmission_id: str, content: bytes) -> None:

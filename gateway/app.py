@@ -1,0 +1,137 @@
+"""The composition root: settings → store → services → server, and the work between the calls."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
+from xinyi.v1 import disclosure_service_pb2_grpc as disclosure_grpc
+from xinyi.v1 import fund_service_pb2_grpc as fund_grpc
+from xinyi.v1 import ledger_service_pb2_grpc as ledger_grpc
+from xinyi.v1 import party_service_pb2_grpc as party_grpc
+from xinyi.v1 import payment_service_pb2_grpc as payment_grpc
+from xinyi.v1 import reconciliation_service_pb2_grpc as reconciliation_grpc
+
+from gateway.bank.inbox import Inbox
+from gateway.clock import system_clock
+from gateway.payments.deadlines import expire, lose_track
+from gateway.payments.outbox import Sender
+from gateway.rpc.bank import BankServicer
+from gateway.rpc.disclosure import DisclosureServicer
+from gateway.rpc.fund import FundServicer
+from gateway.rpc.ledger import LedgerServicer
+from gateway.rpc.party import PartyServicer
+from gateway.rpc.payment import PaymentServicer
+from gateway.rpc.reconciliation import ReconciliationServicer
+from gateway.rpc.server import GRACE_S, TlsFiles, build_server
+from gateway.store import Store, embedded, open_store, schema
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    import grpc
+
+    from gateway.clock import Clock
+    from gateway.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway.
+
+    Attributes:
+        store: its database.
+        port: where it answers.
+        sender: what goes to the banks.
+        inbox: what comes from them.
+        clock: its present moment.
+    """
+
+    store: Store
+    port: int
+    sender: Sender
+    inbox: Inbox
+    clock: Clock
+
+    async def work(self) -> int:
+        """One round of what happens between calls; returns how much there was to do."""
+        sent = await self.sender.send_all()
+        taken = await self.inbox.take_all()
+        expired = await expire(self.store, self.clock())
+        lost = await lose_track(self.store, self.clock())
+        return sent + taken + expired + lost
+
+
+def prepare_database(settings: Settings) -> str:
+    """Starts the embedded server unless a URL is set, brings the schema up, returns the URL."""
+    url = settings.database_url or embedded.start(settings.data_dir / "postgres")
+    schema.upgrade(url)
+    return url
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, database_url: str, clock: Clock = system_clock
+) -> AsyncIterator[Gateway]:
+    """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
+    store = open_store(database_url)
+    tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    registrations = _services(store, clock, settings)
+    server, port = build_server(settings.listen, tls, store, clock, registrations)
+    await server.start()
+    try:
+        yield Gateway(
+            store,
+            port,
+            Sender(store, clock, settings.banks_dir, settings.answer_due),
+            Inbox(store, clock, settings.banks_dir),
+            clock,
+        )
+    finally:
+        await server.stop(GRACE_S)
+        await store.close()
+
+
+async def serve(settings: Settings, database_url: str) -> None:
+    """Runs a gateway until it is cancelled."""
+    async with running(settings, database_url) as gateway:
+        log.info("serving", listen=settings.listen, port=gateway.port)
+        while True:
+            await _one_round(gateway)
+            await asyncio.sleep(settings.poll_interval.total_seconds())
+
+
+async def _one_round(gateway: Gateway) -> None:
+    """A round that fails is logged and tried again: the calls go on being answered."""
+    try:
+        await gateway.work()
+    except Exception:
+        log.exception("round_failed")
+
+
+def _services(
+    store: Store, clock: Clock, settings: Settings
+) -> Sequence[Callable[[grpc.aio.Server], None]]:
+    payments = PaymentServicer(store, clock, settings.environment, settings.payment_ttl)
+    return (
+        partial(party_grpc.add_PartyServiceServicer_to_server, PartyServicer(store, clock)),
+        partial(fund_grpc.add_FundServiceServicer_to_server, FundServicer(store, clock)),
+        partial(payment_grpc.add_PaymentServiceServicer_to_server, payments),
+        partial(ledger_grpc.add_LedgerServiceServicer_to_server, LedgerServicer(store, clock)),
+        partial(bank_grpc.add_BankServiceServicer_to_server, BankServicer(store, clock)),
+        partial(
+            disclosure_grpc.add_DisclosureServiceServicer_to_server,
+            DisclosureServicer(store, clock),
+        ),
+        partial(
+            reconciliation_grpc.add_ReconciliationServiceServicer_to_server,
+            ReconciliationServicer(store, clock),
+        ),
+    )
