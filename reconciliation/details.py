@@ -1,0 +1,259 @@
+"""One sentence a case, in plain English and with figures, and the id of the case.
+
+A sentence names entries and lines by their ids, never a counterparty, and an account by its last
+four characters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import date
+
+    from reconciliation.rules import Rules
+
+    Sentence = Callable[["Case"], str]
+
+_COLUMNS: Final = (
+    *("kind", "cause", "group", "side", "label", "member_id", "other_id"),
+    *("account_id", "currency", "amount", "date", "own", "ref", "batch"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One row of a case, with the fields that a sentence may need; `amount` is fen."""
+
+    kind: str
+    cause: str
+    group: int
+    side: str
+    label: str
+    member_id: str
+    other_id: str | None
+    account_id: str
+    currency: str
+    amount: int
+    date: date
+    own: str | None
+    ref: str | None
+    batch: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The members of one case by side, with what ages and windows are counted by."""
+
+    bank: tuple[Member, ...]
+    ledger: tuple[Member, ...]
+    rules: Rules
+    as_of: date
+
+    @property
+    def first(self) -> Member:
+        """Its first member: the bank's if there is one."""
+        return (self.bank or self.ledger)[0]
+
+
+def described(members: pl.DataFrame, rules: Rules, as_of: date) -> pl.DataFrame:
+    """The members, sorted by kind, cause and group, with `case_id` and `detail` added."""
+    ids: list[str] = []
+    details: list[str] = []
+    for group in _groups(members):
+        case = Case(
+            tuple(m for m in group if m.side == "bank"),
+            tuple(m for m in group if m.side == "ledger"),
+            rules,
+            as_of,
+        )
+        ids += [_case_id(group)] * len(group)
+        details += [_SENTENCES[case.first.kind](case)] * len(group)
+    return members.with_columns(
+        pl.Series("case_id", ids, dtype=pl.String), pl.Series("detail", details, dtype=pl.String)
+    )
+
+
+def _groups(members: pl.DataFrame) -> Iterator[list[Member]]:
+    rows = (Member(*row) for row in members.select(_COLUMNS).iter_rows())
+    for _, group in groupby(rows, key=lambda m: (m.kind, m.cause, m.group)):
+        yield list(group)
+
+
+def _case_id(members: Sequence[Member]) -> str:
+    """Of the members alone: the case keeps its id while its kind changes with age."""
+    labels = ",".join(member.label for member in members)
+    return sha256(f"case|{labels}".encode()).hexdigest()[:32]
+
+
+def money(amount_minor: int) -> str:
+    """An amount in fen as people write it: -123456 is "-1,234.56"."""
+    whole, part = divmod(abs(amount_minor), 100)
+    return f"{'-' if amount_minor < 0 else ''}{whole:,}.{part:02d}"
+
+
+def _sum(members: Sequence[Member]) -> int:
+    return sum(member.amount for member in members)
+
+
+def _count(members: Sequence[Member], one: str, many: str) -> str:
+    return f"{len(members)} {one if len(members) == 1 else many}"
+
+
+def _both(case: Case) -> str:
+    """How many rows of each side a case has."""
+    bank = _count(case.bank, "bank entry", "bank entries")
+    return f"{bank} and {_count(case.ledger, 'ledger line', 'ledger lines')}"
+
+
+def _tail(account_id: str) -> str:
+    return f"…{account_id[-4:]}"
+
+
+def _missing_in_bank(case: Case) -> str:
+    line = case.first
+    age = (case.as_of - line.date).days
+    return (
+        f"The ledger line of {line.date} over {money(line.amount)} {line.currency} has no bank "
+        f"entry after {age} days."
+    )
+
+
+_MISSING_IN_LEDGER: Final[Mapping[str, str]] = {
+    "bank_fee": "a bank charge of {} booked {} that is not in the ledger",
+    "bank_interest": "bank interest of {} booked {} that is not in the ledger",
+    "unidentified_receipt": "a receipt of {} booked {} that no ledger line accounts for",
+    "unexplained_debit": "a debit of {} booked {} that no ledger line accounts for",
+}
+
+
+def _missing_in_ledger(case: Case) -> str:
+    entry = case.first
+    amount = f"{money(entry.amount)} {entry.currency}"
+    return f"The bank has {_MISSING_IN_LEDGER[entry.cause].format(amount, entry.date)}."
+
+
+def _timing(case: Case) -> str:
+    line = case.first
+    return (
+        f"The ledger line of {line.date} over {money(line.amount)} {line.currency} may still be on "
+        f"its way: the bank has {case.rules.transit_days} days from then."
+    )
+
+
+def _amount_differs(case: Case) -> str:
+    return _AMOUNT_DIFFERS[case.first.cause](case)
+
+
+def _other_amount(case: Case) -> str:
+    bank, ledger = _sum(case.bank), _sum(case.ledger)
+    fields = [f"amount: {money(bank)} / {money(ledger)}", *_differing(case)]
+    return (
+        f"Bank and ledger name the same {_agreeing(case)} and differ by {money(bank - ledger)} "
+        f"{case.first.currency} ({'; '.join(fields)})."
+    )
+
+
+def _agreeing(case: Case) -> str:
+    """What ties the two sides together."""
+    own = case.bank[0].own
+    if own is not None and own == case.ledger[0].own:
+        return f"payment {own}"
+    return f"reference {case.bank[0].ref}"
+
+
+def _differing(case: Case) -> list[str]:
+    """Other fields in which a pair differs, both values given."""
+    if len(case.bank) != 1 or len(case.ledger) != 1:
+        return []
+    bank, ledger = case.bank[0], case.ledger[0]
+    fields = (("reference", bank.ref, ledger.ref), ("date", bank.date, ledger.date))
+    return [f"{name}: {a} / {b}" for name, a, b in fields if a and b and a != b]
+
+
+def _split(case: Case) -> str:
+    return (
+        f"Payment {case.first.own} is {money(_sum(case.bank))} {case.first.currency} on both "
+        f"sides, but in {_both(case)}."
+    )
+
+
+def _currency(case: Case) -> str:
+    bank, ledger = case.bank[0], case.ledger[0]
+    return (
+        f"Bank and ledger name the same payment {bank.own} in two currencies (amount: "
+        f"{money(bank.amount)} {bank.currency} / {money(ledger.amount)} {ledger.currency})."
+    )
+
+
+def _batch_total(case: Case) -> str:
+    bank, ledger = _sum(case.bank), _sum(case.ledger)
+    return (
+        f"Batch {case.first.batch} is {money(bank)} at the bank and {money(ledger)} in the ledger, "
+        f"in {_both(case)}: a difference of {money(bank - ledger)} {case.first.currency}."
+    )
+
+
+_AMOUNT_DIFFERS: Final[Mapping[str, Sentence]] = {
+    "amount": _other_amount,
+    "split": _split,
+    "currency": _currency,
+    "batch_total": _batch_total,
+}
+
+
+def _duplicate(case: Case) -> str:
+    row = case.first
+    name = "bank entry" if row.side == "bank" else "ledger line"
+    return (
+        f"The {name} of {row.date} over {money(row.amount)} {row.currency} repeats {row.other_id}."
+    )
+
+
+def _returned(case: Case) -> str:
+    entry = case.first
+    name = entry.own or entry.ref
+    what = "a payment" if name is None else f"payment {name}"
+    return (
+        f"The bank returned {what}: {money(entry.amount)} {entry.currency} credited "
+        f"{entry.date}, and the ledger has no correction line."
+    )
+
+
+def _wrong_account(case: Case) -> str:
+    bank, ledger = case.bank[0], case.ledger[0]
+    return (
+        f"Payment {bank.own} over {money(bank.amount)} {bank.currency} is on one account at the "
+        f"bank and on another in the ledger (account: {_tail(bank.account_id)} / "
+        f"{_tail(ledger.account_id)})."
+    )
+
+
+def _ambiguous(case: Case) -> str:
+    each = f"{_both(case)} of {money(case.first.amount)} {case.first.currency} each"
+    return f"{each} could pair in more than one way: {_AMBIGUOUS[case.first.cause]}."
+
+
+_AMBIGUOUS: Final[Mapping[str, str]] = {
+    "equal_amounts": "nothing but amount and date to go by",
+    "same_id": "all of them name the same payment",
+    "too_many_candidates": "too many for a search",
+}
+
+_SENTENCES: Final[Mapping[str, Sentence]] = {
+    "missing_in_bank": _missing_in_bank,
+    "missing_in_ledger": _missing_in_ledger,
+    "timing": _timing,
+    "amount_differs": _amount_differs,
+    "duplicate_bank": _duplicate,
+    "duplicate_ledger": _duplicate,
+    "returned": _returned,
+    "wrong_account": _wrong_account,
+    "ambiguous": _ambiguous,
+}

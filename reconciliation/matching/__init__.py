@@ -1,0 +1,1 @@
+"""The matching kernel: a pure function of entries, lines, rules and a date; one module a pass."""

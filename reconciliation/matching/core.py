@@ -1,0 +1,170 @@
+"""What the passes share: the open rows of both sides, and how to find pairs among them.
+
+Both sides are brought to the same columns, so that a rule about one is the same rule about the
+other: `row` (position in the normalised frame, the row's name inside the kernel), `account`
+(account and currency as one number), `amount`, `date`, `own` (our own id: end-to-end id or payment
+id), `ref` (normalised reference), `batch`, `returned` (the bank says so), and `label` (a name for
+the row that no other row of the input has).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from reconciliation.frames import Side
+    from reconciliation.rules import Rules
+
+PURSE: Final = ("account_id", "currency")
+"""What may be matched with each other: one account, one currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Groups of rows that belong together.
+
+    Attributes:
+        bank: columns `group`, `row`: the bank entries of each group.
+        ledger: the same for ledger lines. A group's number is the same on both sides.
+    """
+
+    bank: pl.DataFrame
+    ledger: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The rows of both sides that are still open (or all of them, before the first pass)."""
+
+    bank: pl.DataFrame
+    ledger: pl.DataFrame
+
+    def without(self, found: Found) -> Sides:
+        """What stays open when the rows found are taken out."""
+        return Sides(
+            self.bank.join(found.bank, on="row", how="anti", maintain_order="left"),
+            self.ledger.join(found.ledger, on="row", how="anti", maintain_order="left"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a pass or a classifier may look at.
+
+    Attributes:
+        open: rows not yet in a match or a case.
+        every: all rows of the input, for questions such as "is this a repeat of a matched one?".
+        rules: the run's rules.
+        as_of: the day that ages are counted to.
+    """
+
+    open: Sides
+    every: Sides
+    rules: Rules
+    as_of: date
+
+    def without(self, found: Found) -> Scene:
+        """The same scene with the rows found taken out of the open ones."""
+        return Scene(self.open.without(found), self.every, self.rules, self.as_of)
+
+
+def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
+    """Two normalised frames in the columns that the passes share."""
+    accounts = pl.concat([bank.select(PURSE), ledger.select(PURSE)]).unique().sort(PURSE)
+    numbers = accounts.with_row_index("account")
+    said_returned = (
+        pl.col("reversal").fill_null(value=False) | pl.col("return_reason").is_not_null()
+    )
+    return Sides(
+        _prepared(bank, numbers, rules, "bank", returned=said_returned),
+        _prepared(ledger, numbers, rules, "ledger", returned=pl.lit(value=False)),
+    )
+
+
+_OWN: Final[dict[Side, tuple[str, str, str]]] = {
+    "bank": ("entry_id", "booking_date", "end_to_end_id"),
+    "ledger": ("line_id", "effective_date", "payment_id"),
+}
+
+
+def _prepared(
+    frame: pl.DataFrame, numbers: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
+) -> pl.DataFrame:
+    member, day, own = _OWN[side]
+    numbered = frame.with_row_index("row").join(
+        numbers, on=PURSE, how="left", maintain_order="left"
+    )
+    return numbered.select(
+        "row",
+        "account",
+        "account_id",
+        "currency",
+        pl.col(member).alias("member_id"),
+        pl.col("amount_minor").alias("amount"),
+        pl.col(day).alias("date"),
+        known(pl.col(own).str.strip_chars(), rules).alias("own"),
+        plain_reference(pl.col("reference"), rules).alias("ref"),
+        known(pl.col("batch_id").str.strip_chars(), rules).alias("batch"),
+        "counterparty_name",
+        "counterparty_account",
+        "text",
+        returned.alias("returned"),
+        _label(side, member).alias("label"),
+    )
+
+
+def _label(side: Side, member: str) -> pl.Expr:
+    """Side, account and id with their lengths, so that no two rows can share a label."""
+    account, name = pl.col("account_id"), pl.col(member)
+    return pl.format(
+        f"{side}:{{}}:{{}}:{{}}:{{}}", account.str.len_bytes(), account, name.str.len_bytes(), name
+    )
+
+
+def known(text: pl.Expr, rules: Rules) -> pl.Expr:
+    """The text, or null where the bank only says that there is none."""
+    empty = text.str.to_uppercase().is_in([word.upper() for word in rules.empty_ids])
+    return pl.when(~empty).then(text)
+
+
+def plain_reference(reference: pl.Expr, rules: Rules) -> pl.Expr:
+    """A reference without what systems change in passing: width, case, spaces, punctuation."""
+    wide = known(reference.str.strip_chars(), rules).str.normalize("NFKC").str.to_uppercase()
+    bare = wide.str.replace_all(r"[^\p{L}\p{N}]+", "")
+    return pl.when(bare != "").then(bare)
+
+
+def pair_unique(bank: pl.DataFrame, ledger: pl.DataFrame, bank_key: str, ledger_key: str) -> Found:
+    """Pairs of one account, currency and amount whose key occurs once on either side."""
+    left, right = _alone(bank, bank_key), _alone(ledger, ledger_key)
+    pairs = left.join(right, on=["account", "amount", "key"], how="inner")
+    return as_found(pairs.select(bank="row", ledger="row_right"))
+
+
+def _alone(side: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Rows whose account, amount and key no other row of the side has."""
+    keyed = side.select("account", "amount", pl.col(key).alias("key"), "row").drop_nulls("key")
+    counted = keyed.group_by("account", "amount", "key").agg(pl.len(), pl.col("row").first())
+    return counted.filter(pl.col("len") == 1).drop("len")
+
+
+def as_found(pairs: pl.DataFrame) -> Found:
+    """Pairs (columns `bank` and `ledger`, rows) as groups, named by their bank row."""
+    return Found(pairs.select(group="bank", row="bank"), pairs.select(group="bank", row="ledger"))
+
+
+def gather(founds: Sequence[Found]) -> Found:
+    """Several findings as one; their groups must not share numbers."""
+    return Found(pl.concat([f.bank for f in founds]), pl.concat([f.ledger for f in founds]))
+
+
+def in_window(bank_date: pl.Expr, ledger_date: pl.Expr, rules: Rules) -> pl.Expr:
+    """Whether the bank booked within the rules' calendar days around the ledger's date."""
+    days = (bank_date - ledger_date).dt.total_days()
+    return days.is_between(-rules.window_days_before, rules.window_days_after)

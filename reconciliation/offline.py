@@ -1,0 +1,254 @@
+"""Reconciles two files without a gateway: the same kernel, the same results, three files out."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from reconciliation.frames import InputError, read
+from reconciliation.matching.kernel import match
+from reconciliation.proof import balances_from_entries, proof
+from reconciliation.rules import Rules, load_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date
+
+    from reconciliation.matching.kernel import Result
+
+BALANCES_FROM_ENTRIES: Final = "sum of the entries from zero; no statement balances were given"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputFile(_Value):
+    """What was read: rows of data and SHA-256 of the file's bytes."""
+
+    rows: int
+    sha256: str
+
+
+class MatchFigures(_Value):
+    """One rule in one currency; amounts in fen, the bank's side (the ledger's is equal)."""
+
+    rule: str
+    currency: str
+    matches: int
+    bank_entries: int
+    ledger_lines: int
+    amount_minor: int
+
+
+class CaseFigures(_Value):
+    """One kind and cause in one currency; amounts in fen, signed sums of either side."""
+
+    kind: str
+    cause: str
+    currency: str
+    cases: int
+    bank_entries: int
+    ledger_lines: int
+    bank_minor: int
+    ledger_minor: int
+
+
+class AccountProof(_Value):
+    """The balance proof of one account and day, fen; fields as `proof.proof` gives them."""
+
+    account_id: str
+    currency: str
+    date: str
+    bank_opening_minor: int
+    bank_closing_minor: int
+    ledger_balance_minor: int
+    open_bank_minor: int
+    open_ledger_minor: int
+    difference_minor: int
+    status: str
+    findings: tuple[str, ...]
+
+
+class Summary(_Value):
+    """What a run did, and what it did it from; the same inputs give the same summary.
+
+    Attributes:
+        as_of: the day that ages were counted to, ISO 8601.
+        rules_version: version of the rules.
+        rules_digest: SHA-256 of the rules.
+        bank: the bank file.
+        ledger: the ledger file.
+        matched_bank_entries: how many entries are in a match.
+        matched_ledger_lines: how many lines are in a match.
+        matches_by_rule: matches of each rule.
+        cases_by_kind: cases of each kind.
+        matches: figures by rule and currency.
+        cases: figures by kind, cause and currency.
+        balances: where the closing balances of the proof came from.
+        proof: each account's proof.
+        outputs: SHA-256 of the two result files, by name.
+    """
+
+    as_of: str
+    rules_version: str
+    rules_digest: str
+    bank: InputFile
+    ledger: InputFile
+    matched_bank_entries: int
+    matched_ledger_lines: int
+    matches_by_rule: dict[str, int]
+    cases_by_kind: dict[str, int]
+    matches: tuple[MatchFigures, ...]
+    cases: tuple[CaseFigures, ...]
+    balances: str
+    proof: tuple[AccountProof, ...]
+    outputs: dict[str, str]
+
+
+def reconcile_files(
+    bank: Path,
+    ledger: Path,
+    out: Path,
+    rules: Path | None,
+    as_of: date | None,
+    progress: Callable[[str], None],
+) -> Summary:
+    """Reads, matches and writes matches.parquet, cases.parquet and summary.json into `out`.
+
+    Args:
+        bank: Parquet or CSV, columns as `frames.BANK`.
+        ledger: Parquet or CSV, columns as `frames.LEDGER`.
+        out: directory, made if it is not there; results in it are replaced, one file at a time
+            and the summary last. It carries the digests of the other two.
+        rules: TOML or JSON file, or None for the default rules.
+        as_of: the day that ages are counted to; None for the latest date in the inputs.
+        progress: told in a few words what is being done.
+
+    Raises:
+        InputError: an input cannot be read or does not fit; nothing is written.
+        RulesError: the rules cannot be used; nothing is written.
+        OSError: `out` cannot be written.
+    """
+    held = Rules() if rules is None else load_rules(rules)
+    progress("reading the bank's entries")
+    entries = read(bank, "bank")
+    progress("reading the ledger's lines")
+    lines = read(ledger, "ledger")
+    day = _latest_date(entries, lines) if as_of is None else as_of
+    progress(f"matching {entries.height:,} entries with {lines.height:,} lines")
+    result = match(entries, lines, held, day)
+    progress("proving balances")
+    proved = proof(balances_from_entries(entries, lines, day), entries, lines, result)
+    progress("writing results")
+    files = (_input(bank, entries), _input(ledger, lines))
+    return _write(out, result, lambda digests: _summary(held, day, files, result, proved, digests))
+
+
+def _latest_date(entries: pl.DataFrame, lines: pl.DataFrame) -> date:
+    """The latest date of either side.
+
+    Raises:
+        InputError: there is no date, since both inputs are empty.
+    """
+    dates = pl.concat([entries["booking_date"], lines["effective_date"].alias("booking_date")])
+    latest = dates.cast(pl.Date).max()
+    if latest is None:
+        raise InputError("bank", "both inputs are empty: say as of which day")
+    return latest  # type: ignore[return-value]
+
+
+def _input(path: Path, frame: pl.DataFrame) -> InputFile:
+    return InputFile(rows=frame.height, sha256=_sha256(path))
+
+
+def _write(out: Path, result: Result, summarise: Callable[[dict[str, str]], Summary]) -> Summary:
+    """Everything under temporary names first, then renamed: no reader sees half a file."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=out) as name:
+        part = Path(name)
+        result.matches.write_parquet(part / "matches.parquet")
+        result.cases.write_parquet(part / "cases.parquet")
+        summary = summarise({file.name: _sha256(file) for file in sorted(part.iterdir())})
+        (part / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
+        for file in ("matches.parquet", "cases.parquet", "summary.json"):
+            (part / file).replace(out / file)
+    return summary
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _summary(
+    rules: Rules,
+    as_of: date,
+    files: tuple[InputFile, InputFile],
+    result: Result,
+    proved: pl.DataFrame,
+    outputs: dict[str, str],
+) -> Summary:
+    matches, cases = _match_figures(result.matches), _case_figures(result.cases)
+    return Summary(
+        as_of=as_of.isoformat(),
+        rules_version=rules.version,
+        rules_digest=rules.digest(),
+        bank=files[0],
+        ledger=files[1],
+        matched_bank_entries=sum(f.bank_entries for f in matches),
+        matched_ledger_lines=sum(f.ledger_lines for f in matches),
+        matches_by_rule=_tally(result.matches, "match_id", "rule"),
+        cases_by_kind=_tally(result.cases, "case_id", "kind"),
+        matches=matches,
+        cases=cases,
+        balances=BALANCES_FROM_ENTRIES,
+        proof=_proofs(proved),
+        outputs=outputs,
+    )
+
+
+def _tally(members: pl.DataFrame, group: str, name: str) -> dict[str, int]:
+    counts = members.group_by(name).agg(pl.col(group).n_unique()).sort(name)
+    return dict(counts.iter_rows())
+
+
+def _match_figures(members: pl.DataFrame) -> tuple[MatchFigures, ...]:
+    on_bank = pl.col("side") == "bank"
+    rows = _figures(
+        members,
+        ["rule", "currency"],
+        matches=pl.col("match_id").n_unique(),
+        bank_entries=on_bank.sum(),
+        ledger_lines=(~on_bank).sum(),
+        amount_minor=pl.col("allocated_minor").filter(on_bank).sum(),
+    )
+    return tuple(MatchFigures.model_validate(row) for row in rows)
+
+
+def _case_figures(members: pl.DataFrame) -> tuple[CaseFigures, ...]:
+    on_bank = pl.col("side") == "bank"
+    rows = _figures(
+        members,
+        ["kind", "cause", "currency"],
+        cases=pl.col("case_id").n_unique(),
+        bank_entries=on_bank.sum(),
+        ledger_lines=(~on_bank).sum(),
+        bank_minor=pl.col("amount_minor").filter(on_bank).sum(),
+        ledger_minor=pl.col("amount_minor").filter(~on_bank).sum(),
+    )
+    return tuple(CaseFigures.model_validate(row) for row in rows)
+
+
+def _figures(members: pl.DataFrame, key: Sequence[str], **sums: pl.Expr) -> list[dict[str, object]]:
+    return members.group_by(key).agg(**sums).sort(key).to_dicts()
+
+
+def _proofs(proved: pl.DataFrame) -> tuple[AccountProof, ...]:
+    rows = proved.with_columns(pl.col("date").dt.to_string("iso")).iter_rows(named=True)
+    return tuple(AccountProof.model_validate(row) for row in rows)
