@@ -1,0 +1,1 @@
+"""Bank profiles as data: one TOML file a bank, named by its id."""
