@@ -90,7 +90,7 @@ def violations(batch: Batch, profile: BankProfile) -> tuple[Finding, ...]:
         *(
             finding
             for number, payment in enumerate(batch.payments, 1)
-            for finding in _payment_violations(payment, profile, f"payment {number}")
+            for finding in payment_violations(payment, profile, f"payment {number}")
         ),
     )
 
@@ -112,7 +112,8 @@ def _batch_violations(batch: Batch, profile: BankProfile) -> Iterator[Finding]:
         yield error("reference_repeated", f"end_to_end_id {repeated} more than once", here)
 
 
-def _payment_violations(payment: Payment, profile: BankProfile, here: str) -> Iterator[Finding]:
+def payment_violations(payment: Payment, profile: BankProfile, here: str) -> Iterator[Finding]:
+    """Everything the bank would refuse in one payment; a message begins with the field's name."""
     limits = profile.limit_bytes
     yield from _text("end_to_end_id", payment.end_to_end_id, limits.end_to_end_id, profile, here)
     yield from _text("payee_name", payment.payee_name, limits.name, profile, here)

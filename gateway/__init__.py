@@ -1,0 +1,1 @@
+"""The running gateway: contract, payments, ledger, disclosure, night, command line."""

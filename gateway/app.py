@@ -21,8 +21,10 @@ from gateway.bank.inbox import Inbox
 from gateway.clock import system_clock
 from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.outbox import Sender
+from gateway.registry import founding
 from gateway.rpc.bank import BankServicer
 from gateway.rpc.disclosure import DisclosureServicer
+from gateway.rpc.errors import causes, frames
 from gateway.rpc.fund import FundServicer
 from gateway.rpc.ledger import LedgerServicer
 from gateway.rpc.party import PartyServicer
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gateway.clock import Clock
+    from gateway.registry.founding import Founder
     from gateway.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -76,6 +79,23 @@ def prepare_database(settings: Settings) -> str:
     return url
 
 
+def found(settings: Settings, founder: Founder) -> None:
+    """Registers the first operator of an empty gateway.
+
+    Raises:
+        GatewayError: RESOURCE_EXISTS once there is one; FIELD_INVALID.
+    """
+
+    async def register(database_url: str) -> None:
+        store = open_store(database_url)
+        try:
+            await founding.found(store, founder, system_clock())
+        finally:
+            await store.close()
+
+    asyncio.run(register(prepare_database(settings)))
+
+
 @asynccontextmanager
 async def running(
     settings: Settings, database_url: str, clock: Clock = system_clock
@@ -112,8 +132,9 @@ async def _one_round(gateway: Gateway) -> None:
     """A round that fails is logged and tried again: the calls go on being answered."""
     try:
         await gateway.work()
-    except Exception:
-        log.exception("round_failed")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process
+        trail = {"cause": causes(error), "frames": frames(error)}
+        log.error("round_failed", **trail)  # noqa: TRY400 - the message may repeat personal data
 
 
 def _services(

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _pki(given: dict[str, Any], name: str) -> Path:
+    """Where the demo puts the server's files: in the data directory that was set before."""
+    return Path(given["data_dir"]) / "pki" / name
 
 
 class Settings(BaseSettings):
@@ -31,10 +37,10 @@ class Settings(BaseSettings):
     data_dir: Path = Path("var/xinyi")
     database_url: str = ""
     listen: str = "127.0.0.1:50443"
-    tls_certificate: Path = Path("var/xinyi/pki/server.pem")
-    tls_key: Path = Path("var/xinyi/pki/server.key")
-    tls_client_ca: Path = Path("var/xinyi/pki/ca.pem")
-    environment: str = Field(default="demo", pattern="^[a-z0-9-]{1,32}$")
+    tls_certificate: Path = Field(default_factory=lambda given: _pki(given, "server.pem"))
+    tls_key: Path = Field(default_factory=lambda given: _pki(given, "server.key"))
+    tls_client_ca: Path = Field(default_factory=lambda given: _pki(given, "ca.pem"))
+    environment: str = Field(default="demo", pattern="^[a-z][a-z0-9-]{0,31}$")
     payment_ttl: timedelta = timedelta(days=7)
     answer_due: timedelta = timedelta(hours=4)
     poll_interval: timedelta = timedelta(seconds=1)

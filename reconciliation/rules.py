@@ -46,7 +46,19 @@ class Rules(BaseModel):
     window_days_after: Days = 5
     transit_days: Days = 5
     candidate_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    fee_words: Words = ("手续费", "服务费", "工本费", "fee", "fees", "charge", "charges")
+    fee_words: Words = (
+        "手续费",
+        "服务费",
+        "工本费",
+        "汇划费",
+        "短信费",
+        "账户管理费",
+        "账户维护费",
+        "fee",
+        "fees",
+        "charge",
+        "charges",
+    )
     fee_max_minor: Annotated[int, Field(ge=0)] = 50_000
     interest_words: Words = ("结息", "利息", "interest")
     return_words: Words = ("退票", "退汇", "退回", "冲正", "return", "returned", "reversal")

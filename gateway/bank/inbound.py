@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from adapters.model import (
     Entry,
@@ -21,6 +22,7 @@ from adapters.model import (
 )
 from adapters.read import is_status, parse, parse_status
 from gateway.domain.errors import GatewayError, Kind, Reason
+from gateway.domain.money import LIMIT_MINOR
 from gateway.domain.payment import Event, State
 from gateway.ledger.writer import BankMovement, book_bank_entries, lock_fund
 from gateway.payments.outbox import payments_of
@@ -29,7 +31,7 @@ from gateway.payments.record import BANK, Change, load
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -45,6 +47,15 @@ _EVENTS: Final = {
     Outcome.REJECTED: Event.REJECT,
 }
 """News that changes a payment; what is only received or unknown changes nothing."""
+
+_ALREADY_THERE: Final = frozenset({"AM05", "DU01", "DU02", "DU03", "DU04", "DU05"})
+"""Reason codes (ISO 20022, ExternalStatusReason1Code) of a refusal as a duplicate.
+
+The bank has the payment from before: this says nothing of how that one ends.
+"""
+
+_LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:digest, 0))")
+"""One import of the same bytes at a time, so that the second one finds the first."""
 
 _INCONSISTENT: Final = frozenset({"statement_inconsistent", "balance_missing", "entry_lost"})
 
@@ -111,6 +122,7 @@ async def take_in(
     Raises:
         GatewayError: FILE_DUPLICATE, ACCOUNT_UNKNOWN, FILE_UNREADABLE; nothing is kept then.
     """
+    await conn.execute(_LOCK, {"digest": file.digest})
     known = sa.select(t.bank_files.c.sha256).where(t.bank_files.c.sha256 == file.digest)
     if await conn.scalar(known):
         return Imported(already=True)
@@ -137,6 +149,15 @@ def _require_usable(parsed: Parsed) -> None:
             raise _refuse(Reason.STATEMENT_INCONSISTENT, message)
         if finding.severity is Severity.ERROR:
             raise _refuse(Reason.FILE_UNREADABLE, message)
+    if any(abs(amount_minor) > LIMIT_MINOR for amount_minor in _amounts(parsed)):
+        raise _refuse(Reason.FILE_UNREADABLE, f"an amount is beyond {LIMIT_MINOR} minor units")
+
+
+def _amounts(parsed: Parsed) -> Iterator[int]:
+    for statement in parsed.statements:
+        balances = (statement.opening, statement.closing)
+        yield from (balance.amount_minor for balance in balances if balance)
+        yield from (entry.amount_minor for entry in statement.entries)
 
 
 async def _record(
@@ -177,7 +198,7 @@ async def _take_report(conn: AsyncConnection, report: StatusReport, now: datetim
     unanswered = False
     for payment in await payments_of(conn, transmission.fund_id, transmission.transmission_id):
         status = _status_for(payment, report)
-        event = _EVENTS.get(status.outcome) if status else None
+        event = _event(status)
         unanswered = unanswered or event is None
         if status and event:
             code = " ".join(filter(None, (status.code, status.reason_code)))
@@ -198,6 +219,12 @@ def _status_for(payment: Row, report: StatusReport) -> Status | None:
             if status.end_to_end_id == end_to_end_id and batch in (None, status.batch_id):
                 return status
     return None
+
+
+def _event(status: Status | None) -> Event | None:
+    if status is None or status.reason_code in _ALREADY_THERE:
+        return None
+    return _EVENTS.get(status.outcome)
 
 
 async def _answered(conn: AsyncConnection, transmission: Row) -> None:
@@ -223,9 +250,10 @@ async def _take_statements(
         await lock_fund(conn, fund_id)
     findings = tuple(f"{each.code}: {each.message}" for each in parsed.findings)
     names, changed = [], 0
-    for each in placed:
+    for position, each in enumerate(placed):
         gap = await _require_new(conn, each)
-        key = await _insert_statement(conn, file, each, (*findings, *gap), now)
+        key = _key(file, each, position)
+        await _insert_statement(conn, file, each, key, (*findings, *gap), now)
         await _insert_entries(conn, each, key, now)
         changed += await _settle(conn, each, now)
         names.append((each.account.fund_id, key))
@@ -254,36 +282,65 @@ async def _place(conn: AsyncConnection, statement: Statement) -> _Placed:
 async def _require_new(conn: AsyncConnection, placed: _Placed) -> tuple[str, ...]:
     """Refuses days that another statement covers; returns what is odd about the place of this one.
 
-    A second statement of the same day is one that continues the first.
+    A further statement of the same day is one that continues the last, with entries of its own.
     """
-    statements = t.statements
-    same_account = (
-        statements.c.fund_id == placed.account.fund_id,
-        statements.c.account_id == placed.account.account_id,
-    )
     opening, _ = _balances(placed.statement)
-    overlapping = sa.select(statements.c.closing_minor, statements.c.end_date).where(
-        *same_account,
-        statements.c.start_date <= placed.end,
-        statements.c.end_date >= placed.start,
-    )
-    for other in await conn.execute(overlapping):
-        continues = other.end_date == placed.start and other.closing_minor == opening
-        if not continues:
-            raise _refuse(
-                Reason.FILE_DUPLICATE, f"another statement covers the days up to {other.end_date}"
-            )
-    before = (
-        sa.select(statements.c.closing_minor, statements.c.end_date)
-        .where(*same_account, statements.c.end_date <= placed.start)
-        .order_by(statements.c.end_date.desc(), statements.c.created_at.desc())
-        .limit(1)
-    )
-    previous = (await conn.execute(before)).one_or_none()
-    expected = previous.closing_minor if previous else placed.account.opening_minor
+    last = await _last_statement(conn, placed, placed.end)
+    expected = last.closing_minor if last else placed.account.opening_minor
+    if await _is_covered(conn, placed):
+        if expected != opening or await _repeats_entries(conn, placed):
+            days = f"{placed.start} to {placed.end}"
+            raise _refuse(Reason.FILE_DUPLICATE, f"another statement covers days of {days}")
+        return ()
     if expected == opening:
         return ()
     return (f"discontinuous: it opens {opening - expected} minor units off the closing before",)
+
+
+def _same_account(table: sa.Table, placed: _Placed) -> sa.ColumnElement[bool]:
+    account = placed.account
+    return sa.and_(table.c.fund_id == account.fund_id, table.c.account_id == account.account_id)
+
+
+async def _last_statement(conn: AsyncConnection, placed: _Placed, until: date) -> Row | None:
+    """The last statement of the account that ends by this day; a key is later in its file."""
+    statements = t.statements
+    query = (
+        sa.select(statements.c.closing_minor)
+        .where(_same_account(statements, placed), statements.c.end_date <= until)
+        .order_by(
+            statements.c.end_date.desc(),
+            statements.c.created_at.desc(),
+            statements.c.statement_key.desc(),
+        )
+        .limit(1)
+    )
+    return (await conn.execute(query)).one_or_none()
+
+
+async def _is_covered(conn: AsyncConnection, placed: _Placed) -> bool:
+    statements = t.statements
+    overlapping = sa.exists().where(
+        _same_account(statements, placed),
+        statements.c.start_date <= placed.end,
+        statements.c.end_date >= placed.start,
+    )
+    return bool(await conn.scalar(sa.select(overlapping)))
+
+
+async def _repeats_entries(conn: AsyncConnection, placed: _Placed) -> bool:
+    """Whether all its entries are there already: a day that adds up to zero continues itself.
+
+    Not one or some: a bank without serials may book equal rows for good reason.
+    """
+    entries = t.bank_entries
+    ids = sorted({entry.entry_id for entry in placed.statement.entries})
+    known = sa.select(sa.func.count(entries.c.entry_id.distinct())).where(
+        _same_account(entries, placed),
+        entries.c.booking_date.between(placed.start, placed.end),
+        entries.c.entry_id == sa.any_(sa.literal(ids, pg.ARRAY(sa.Text))),
+    )
+    return bool(ids) and await conn.scalar(known) == len(ids)
 
 
 def _balances(statement: Statement) -> tuple[int, int]:
@@ -292,13 +349,22 @@ def _balances(statement: Statement) -> tuple[int, int]:
     return statement.opening.amount_minor, statement.closing.amount_minor
 
 
+def _key(file: BankFile, placed: _Placed, position: int) -> str:
+    """Of a statement: the same for the same bytes, rising with its place in the file."""
+    identity = f"{placed.statement.account}|{file.digest}"
+    return f"{sha256(identity.encode()).hexdigest()[:26]}{position:06x}"
+
+
 async def _insert_statement(
-    conn: AsyncConnection, file: BankFile, placed: _Placed, findings: Sequence[str], now: datetime
-) -> str:
+    conn: AsyncConnection,
+    file: BankFile,
+    placed: _Placed,
+    key: str,
+    findings: Sequence[str],
+    now: datetime,
+) -> None:
     statement, account = placed.statement, placed.account
     opening, closing = _balances(statement)
-    identity = f"{statement.account}|{placed.start}|{placed.end}|{file.digest}"
-    key = sha256(identity.encode()).hexdigest()[:32]
     await conn.execute(
         t.statements.insert().values(
             fund_id=account.fund_id,
@@ -315,7 +381,6 @@ async def _insert_statement(
             findings=list(findings),
         )
     )
-    return key
 
 
 async def _insert_entries(conn: AsyncConnection, placed: _Placed, key: str, now: datetime) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import structlog
 
 from adapters.transports.directory import collect, quarantine
 from gateway.bank.inbound import BankFile
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.store import Store
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,20 @@ class Inbox:
         taken = 0
         for bank in sorted(self.banks_dir.glob("*/in")):
             for path in collect(bank):
-                taken += await self._take(path)
+                taken += await self._try(path)
         return taken
 
+    async def _try(self, path: Path) -> bool:
+        """Whatever goes wrong with a file, it stays for the next round and the others go on."""
+        try:
+            return await self._take(path)
+        except Exception as error:  # noqa: BLE001 - a full disk, a lost connection, a vanished file
+            why = type(error).__name__
+            log.error("bank_file_failed", file=_name(path), error=why)  # noqa: TRY400 - the message may repeat personal data
+            return False
+
     async def _take(self, path: Path) -> bool:
-        file = BankFile(path.name, await asyncio.to_thread(path.read_bytes))
+        file = BankFile(_name(path), await asyncio.to_thread(path.read_bytes))
         try:
             await import_file(self.store, file, self.clock())
         except GatewayError as refusal:
@@ -51,6 +65,11 @@ class Inbox:
             return False
         await asyncio.to_thread(_put_away, path, file.digest)
         return True
+
+
+def _name(path: Path) -> str:
+    """The file's name as text, also where the bank wrote it in GBK."""
+    return os.fsencode(path.name).decode(errors="replace")
 
 
 def _set_aside(path: Path, refusal: GatewayError) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from gateway.domain.errors import GatewayError, Kind, Reason, not_found, precondition
 from gateway.store import tables as t
@@ -203,22 +205,30 @@ async def settle_lines(
 ) -> None:
     """Marks lines as confirmed by the bank, by number with the bank's value date."""
     lines = t.disclosed_lines
-    for number, value_date in sorted(value_dates.items()):
-        changed = (
-            await conn.execute(
-                lines.update()
-                .where(
-                    lines.c.fund_id == fund_id,
-                    lines.c.line_number == number,
-                    lines.c.settled.is_(False),
-                )
-                .values(settled=True, bank_value_date=value_date)
-                .returning(lines.c.book, lines.c.amount_minor)
-            )
-        ).one_or_none()
-        if changed is not None:
-            pending = _pending_column(changed.amount_minor)
-            await _change_book(conn, fund_id, changed.book, {pending: -changed.amount_minor})
+    news = (
+        sa.func.unnest(
+            sa.cast(list(value_dates), pg.ARRAY(sa.BigInteger)),
+            sa.cast(list(value_dates.values()), pg.ARRAY(sa.Date)),
+        )
+        .table_valued("number", "value_date")
+        .render_derived()
+        .render_derived()
+    )
+    settled = await conn.execute(
+        lines.update()
+        .where(
+            lines.c.fund_id == fund_id,
+            lines.c.line_number == news.c.number,
+            lines.c.settled.is_(False),
+        )
+        .values(settled=True, bank_value_date=news.c.value_date)
+        .returning(lines.c.book, lines.c.amount_minor)
+    )
+    changes: dict[str, Counter[str]] = defaultdict(Counter)
+    for book, amount_minor in settled:
+        changes[book][_pending_column(amount_minor)] -= amount_minor
+    for book in sorted(changes):
+        await _change_book(conn, fund_id, book, changes[book])
 
 
 async def _require_uncorrected(conn: AsyncConnection, fund_id: str, number: int) -> None:

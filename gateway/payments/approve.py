@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from gateway.domain.envelope import PAYLOAD_TYPE, Envelope, from_json, verify
-from gateway.domain.errors import Reason, denied, precondition
+from gateway.domain.errors import GatewayError, Reason, denied, precondition
 from gateway.domain.payment import Event, State, advance
 from gateway.domain.policy import Signer, Slots, admit_signature
 from gateway.ledger.holds import free
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from gateway.domain.party import Role
     from gateway.store import Row
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ async def sign(conn: AsyncConnection, fund_id: str, payment_id: str, signature: 
         "person_id": signature.person_id,
         "natural_person": candidate.person.natural_person,
         "key_id": candidate.key.key_id,
-        "role": _role_of(candidate, slots).value,
+        "role": _role_of(candidate, slots, fund_id, signature.now).value,
         "envelope": signature.envelope,
         "created_at": signature.now,
     }
@@ -98,7 +102,8 @@ async def sign(conn: AsyncConnection, fund_id: str, payment_id: str, signature: 
 async def end(conn: AsyncConnection, fund_id: str, payment_id: str, ending: Ending) -> None:
     """Ends a payment before release and frees what it held.
 
-    The rest of its batch is released if it waited only for this one.
+    The rest of its batch is released if it waited only for this one and its signatures still
+    stand. If they do not, it stays signed: taking a payment back never depends on another one.
 
     Raises:
         GatewayError: STATE_FORBIDS once it is released.
@@ -108,7 +113,15 @@ async def end(conn: AsyncConnection, fund_id: str, payment_id: str, ending: Endi
     await move(conn, payment, Change(ending.event, ending.actor, ending.now, ending.reason))
     await free(conn, purse_of(payment), payment.amount_minor)
     if payment.batch_id:
-        await release_if_complete(conn, payment, ending.now)
+        await _release_rest(conn, payment, ending.now)
+
+
+async def _release_rest(conn: AsyncConnection, payment: Row, now: datetime) -> None:
+    try:
+        async with conn.begin_nested():
+            await release_if_complete(conn, payment, now)
+    except GatewayError as refusal:
+        log.warning("batch_not_released", batch=payment.batch_id, reason=refusal.reason.value)
 
 
 def _require_stored_bytes(payment: Row, envelope_json: bytes) -> Envelope:
@@ -142,7 +155,11 @@ async def _verified_signer(
     )
 
 
-def _role_of(signer: Signer, slots: Slots) -> Role:
+def _role_of(signer: Signer, slots: Slots, fund_id: str, now: datetime) -> Role:
     """The role in which an admitted signer signs: the first of theirs that the policy asks for."""
-    wanted = slots[0] | slots[1]
-    return min(mandate.role for mandate in signer.mandates if mandate.role in wanted)
+    wanted = (slots[0] | slots[1]) & signer.person.roles
+    return min(
+        mandate.role
+        for mandate in signer.mandates
+        if mandate.role in wanted and mandate.fund_id in ("", fund_id) and mandate.in_force(now)
+    )

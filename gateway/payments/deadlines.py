@@ -43,7 +43,7 @@ async def expire(store: Store, now: datetime) -> int:
                 await end(conn, fund_id, payment_id, ending)
             ended += 1
         except GatewayError as refusal:
-            # Signed, refused or withdrawn since it was read; or the rest of its batch cannot go.
+            # Signed, refused or withdrawn since it was read.
             log.warning("not_expired", payment=payment_id, reason=refusal.reason)
     return ended
 

@@ -66,9 +66,8 @@ class Sender:
         sent = 0
         for fund_id, transmission_id in await self._queued():
             try:
-                await self._send(fund_id, transmission_id)
-                sent += 1
-            except OSError as error:
+                sent += await self._send(fund_id, transmission_id)
+            except Exception as error:  # noqa: BLE001 - one that fails holds up no other
                 await self._note_failure(fund_id, transmission_id, error)
         return sent
 
@@ -76,20 +75,24 @@ class Sender:
         query = (
             sa.select(t.transmissions.c.fund_id, t.transmissions.c.transmission_id)
             .where(t.transmissions.c.state == QUEUED)
-            .order_by(t.transmissions.c.transmission_id)
+            # What failed before goes last, so that it never fills the whole round.
+            .order_by(t.transmissions.c.attempt_count, t.transmissions.c.transmission_id)
             .limit(_BATCH_OF_TRANSMISSIONS)
         )
         async with self.store.transaction(EVERYTHING) as conn:
             return (await conn.execute(query)).all()
 
-    async def _send(self, fund_id: str, transmission_id: str) -> None:
+    async def _send(self, fund_id: str, transmission_id: str) -> bool:
+        """Hands one over; False if another process has done so since it was read."""
         async with self.store.transaction(EVERYTHING) as conn:
-            await _count_attempt(conn, fund_id, transmission_id)
+            if not await _count_attempt(conn, fund_id, transmission_id):
+                return False
             profile_id, batch = await load_batch(conn, fund_id, transmission_id)
         content = pain001.render(batch, load_profile(profile_id))
         folder = self.banks_dir / profile_id
         async for attempt in tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(OSError),
+            # A name taken by other bytes stays taken: that is for a person to look at.
+            retry=tenacity.retry_if_exception(_may_pass),
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=_LONGEST_PAUSE_S),
             reraise=True,
@@ -98,6 +101,7 @@ class Sender:
                 name = f"{transmission_id}.xml"
                 await asyncio.to_thread(deliver, content, name, folder / "out", folder / "audit")
         await self._record_delivery(fund_id, transmission_id, content)
+        return True
 
     async def _record_delivery(self, fund_id: str, transmission_id: str, content: bytes) -> None:
         now = self.clock()
@@ -119,7 +123,7 @@ class Sender:
             )
         log.info("transmission_delivered", transmission=transmission_id, fund=fund_id)
 
-    async def _note_failure(self, fund_id: str, transmission_id: str, error: OSError) -> None:
+    async def _note_failure(self, fund_id: str, transmission_id: str, error: Exception) -> None:
         reason = type(error).__name__
         async with self.store.transaction(EVERYTHING) as conn:
             await conn.execute(_update(fund_id, transmission_id).values(last_error=reason))
@@ -170,6 +174,10 @@ async def payments_of(conn: AsyncConnection, fund_id: str, transmission_id: str)
     return (await conn.execute(query)).all()
 
 
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, OSError) and not isinstance(error, FileExistsError)
+
+
 def _payment(payment: Row) -> Payment:
     return Payment(
         end_to_end_id=payment.payment_id,
@@ -188,7 +196,12 @@ def _update(fund_id: str, transmission_id: str) -> sa.Update:
     )
 
 
-async def _count_attempt(conn: AsyncConnection, fund_id: str, transmission_id: str) -> None:
-    """Recorded before anything goes out."""
+async def _count_attempt(conn: AsyncConnection, fund_id: str, transmission_id: str) -> bool:
+    """Recorded before anything goes out; False if it is no longer queued."""
     attempts = t.transmissions.c.attempt_count + 1
-    await conn.execute(_update(fund_id, transmission_id).values(attempt_count=attempts))
+    counted = await conn.execute(
+        _update(fund_id, transmission_id)
+        .where(t.transmissions.c.state == QUEUED)
+        .values(attempt_count=attempts)
+    )
+    return counted.rowcount == 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from pydantic import ValidationError
-from stdnum.iso7064 import mod_11_10
 
+from adapters.model import Payment
+from adapters.profile import load_profile, payment_violations
 from gateway.clock import bank_date
 from gateway.domain.errors import (
     FieldViolation,
@@ -23,7 +24,7 @@ from gateway.domain.errors import (
 from gateway.domain.money import format_minor
 from gateway.domain.payload import SCHEMA, PaymentPayload, canonical_bytes, payload_refusal, stamp
 from gateway.domain.payment import Event, State
-from gateway.domain.policy import Slots, slots_for
+from gateway.domain.policy import slots_for
 from gateway.ids import new_id
 from gateway.ledger.holds import Purse, hold
 from gateway.ledger.writer import lock_fund
@@ -40,6 +41,15 @@ if TYPE_CHECKING:
     from gateway.domain.party import Role
     from gateway.domain.policy import SigningPolicy
     from gateway.store import Row
+
+
+_PATHS: Final = {
+    "payee_name": "payee.display_name",
+    "payee_account": "payee.account_number",
+    "payee_bank_code": "payee.bank_code",
+    "amount_minor": "amount.amount_minor",
+}
+"""Where the fields of the bank and of the signed bytes stand in the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ class _Means:
     """What the fund can still give while the items of one call are decided, one after the other."""
 
     fund: Row
-    account_id: str
+    account: Row
     policy: SigningPolicy
     budget: Mapping[str, Row]
     vouchers: frozenset[str]
@@ -119,7 +129,7 @@ async def submit_one(conn: AsyncConnection, fund_id: str, ask: Ask, terms: Terms
             POLICY_MISSING, RESOURCE_NOT_FOUND.
     """
     means = await _load_means(conn, fund_id, (ask,))
-    row = _decide(means, ask, "payment", terms)
+    row = _decide(means, ask, "payment", terms, new_id("p", terms.now))
     await _store(conn, [row], terms)
     return str(row["payment_id"])
 
@@ -133,10 +143,13 @@ async def submit_batch(
         GatewayError: of the first item's rule, with a violation for every refused item.
     """
     means = await _load_means(conn, fund_id, asks)
+    _require_size(means, len(asks))
     rows, refusals = [], []
-    for index, ask in enumerate(asks):
+    # Sorted, so that the batch keeps its order in lists, on the bank's file and in the book.
+    ids = sorted(new_id("p", terms.now) for _ in asks)
+    for index, (ask, payment_id) in enumerate(zip(asks, ids, strict=True)):
         try:
-            rows.append(_decide(means, ask, f"payments[{index}]", terms))
+            rows.append(_decide(means, ask, f"payments[{index}]", terms, payment_id))
         except GatewayError as refusal:
             refusals.append((index, refusal))
     if refusals:
@@ -149,6 +162,13 @@ async def submit_batch(
     )
     await _store(conn, [row | {"batch_id": batch_id} for row in rows], terms)
     return Submitted(batch_id, tuple(row["payment_id"] for row in rows))
+
+
+def _require_size(means: _Means, count: int) -> None:
+    most = load_profile(means.account.profile_id).batch_maximum
+    if count > most:
+        message = f"the fund's bank takes at most {most} payments in a batch"
+        raise invalid(Reason.LIMIT_EXCEEDED, "header.payment_count", message)
 
 
 def _all_refused(refusals: Sequence[tuple[int, GatewayError]], count: int) -> GatewayError:
@@ -179,7 +199,7 @@ async def _load_means(conn: AsyncConnection, fund_id: str, asks: Sequence[Ask]) 
     )
     means = _Means(
         fund=fund,
-        account_id=await _paying_account(conn, fund_id),
+        account=await _paying_account(conn, fund_id),
         policy=await load_policy(conn, fund_id),
         budget=budget,
         vouchers=frozenset(stored.scalars()),
@@ -202,25 +222,29 @@ async def _rows_by_id(
     return {getattr(row, column): row for row in await conn.execute(query)}
 
 
-async def _paying_account(conn: AsyncConnection, fund_id: str) -> str:
+async def _paying_account(conn: AsyncConnection, fund_id: str) -> Row:
     """The account that pays: the fund's first, by id."""
     query = (
-        sa.select(t.bank_accounts.c.account_id)
+        sa.select(t.bank_accounts)
         .where(t.bank_accounts.c.fund_id == fund_id)
         .order_by(t.bank_accounts.c.account_id)
         .limit(1)
     )
-    account_id = await conn.scalar(query)
-    if account_id is None:
+    account = (await conn.execute(query)).one_or_none()
+    if account is None:
         raise not_found(f"funds/{fund_id}/bankAccounts/-")
-    return str(account_id)
+    return account
 
 
-def _decide(means: _Means, ask: Ask, path: str, terms: Terms) -> dict[str, Any]:
+def _decide(means: _Means, ask: Ask, path: str, terms: Terms, payment_id: str) -> dict[str, Any]:
     """The payment's row if the fund can give this, counted as given; refuses otherwise."""
     _require_sound(means, ask, path)
     line = _require_open_line(means, ask, bank_date(terms.now))
-    row = _row(means, ask, line, terms)
+    row = _row(means, ask, line, terms) | {
+        "payment_id": payment_id,
+        "payload": _payload(means, ask, payment_id, terms, path),
+    }
+    _require_fit(row, means.account.profile_id, path)
     left = means.budget_left[line.budget_line_id]
     name = f"funds/{line.fund_id}/budgetLines/{line.budget_line_id}"
     _require_left(ask, left, Reason.BUDGET_EXCEEDED, name, "the budget line")
@@ -257,10 +281,6 @@ def _require_sound(means: _Means, ask: Ask, path: str) -> None:
             f"{path}.amount.currency",
             f"the fund's currency is {means.fund.currency}",
         )
-    if not mod_11_10.is_valid(ask.payee_bank_code):
-        raise invalid(
-            Reason.FIELD_INVALID, f"{path}.payee.bank_code", "the check digit (联行号) is wrong"
-        )
     missing = [digest for digest in ask.vouchers if digest not in means.vouchers]
     if missing or not ask.vouchers:
         raise precondition(
@@ -269,6 +289,35 @@ def _require_sound(means: _Means, ask: Ask, path: str) -> None:
             f"{len(missing)} of {len(ask.vouchers)} vouchers were never uploaded to this fund",
             missing=",".join(missing),
         )
+
+
+def _require_fit(row: Mapping[str, Any], profile_id: str, path: str) -> None:
+    """Refuses what the bank would: better now than after two people have signed it."""
+    order = Payment(
+        end_to_end_id=row["payment_id"],
+        payee_name=row["payee_name"],
+        payee_account=row["payee_account"],
+        payee_bank_code=row["payee_bank_code"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        purpose=row["purpose"],
+    )
+    for finding in payment_violations(order, load_profile(profile_id), path):
+        where = _path(path, finding.message.partition(" ")[0])
+        raise invalid(Reason.FIELD_INVALID, where, finding.message)
+
+
+def _of_request(refusal: GatewayError, path: str) -> GatewayError:
+    """What is wrong with the bytes to sign, told of the fields that were asked for."""
+    violations = tuple(
+        replace(each, field=_path(path, each.field.removeprefix("payload.")))
+        for each in refusal.violations
+    )
+    return replace(refusal, violations=violations)
+
+
+def _path(path: str, field_name: str) -> str:
+    return f"{path}.{_PATHS.get(field_name, field_name)}"
 
 
 def _require_left(ask: Ask, left_minor: int, reason: Reason, subject: str, what: str) -> None:
@@ -305,14 +354,11 @@ def _totals(rows: Sequence[Mapping[str, Any]]) -> dict[Purse, int]:
 
 
 def _row(means: _Means, ask: Ask, line: Row, terms: Terms) -> dict[str, Any]:
-    """The stored payment, with the exact bytes that two persons will sign."""
-    payment_id = new_id("p", terms.now)
-    slots = slots_for(means.policy, ask.amount_minor)
+    """The stored payment, but for its id and the bytes to sign."""
     return {
         "fund_id": means.fund.fund_id,
-        "payment_id": payment_id,
         "batch_id": "",
-        "account_id": means.account_id,
+        "account_id": means.account.account_id,
         "payee_name": ask.payee_name,
         "payee_account": ask.payee_account,
         "payee_bank_code": ask.payee_bank_code,
@@ -326,13 +372,14 @@ def _row(means: _Means, ask: Ask, line: Row, terms: Terms) -> dict[str, Any]:
         "state": State.HELD.value,
         "submitter_party_id": terms.submitter_party_id,
         "policy_version": means.policy.version,
-        "payload": _payload(means, ask, payment_id, slots, terms),
         "created_at": terms.now,
         "expires_at": terms.now.replace(microsecond=0) + terms.ttl,
     }
 
 
-def _payload(means: _Means, ask: Ask, payment_id: str, slots: Slots, terms: Terms) -> bytes:
+def _payload(means: _Means, ask: Ask, payment_id: str, terms: Terms, path: str) -> bytes:
+    """The exact bytes that two persons will sign."""
+    slots = slots_for(means.policy, ask.amount_minor)
     fund = f"funds/{means.fund.fund_id}"
     start = terms.now.replace(microsecond=0)
     try:
@@ -357,7 +404,7 @@ def _payload(means: _Means, ask: Ask, payment_id: str, slots: Slots, terms: Term
             required_roles=(_roles(slots[0]), _roles(slots[1])),
         )
     except ValidationError as error:
-        raise payload_refusal(error) from None
+        raise _of_request(payload_refusal(error), path) from None
     return canonical_bytes(payload)
 
 

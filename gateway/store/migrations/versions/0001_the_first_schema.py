@@ -784,7 +784,8 @@ def _guard() -> None:
         f"estate_id IN (SELECT a.estate_id FROM appointments a"
         f" WHERE a.party_id = {_MINE} AND a.ended_at IS NULL)"
     )
-    _row_security("appointments", f"party_id = {_MINE}")
+    # A party reads its appointments; if it could write them, it would open estates to itself.
+    _row_security("appointments", f"party_id = {_MINE}", writable=_EVERYTHING)
     _row_security("estates", own_estates)
     _row_security("funds", own_estates)
     for table in _BY_FUND:
@@ -794,11 +795,12 @@ def _guard() -> None:
     _show_appointments()
 
 
-def _row_security(table: str, own: str) -> None:
+def _row_security(table: str, own: str, *, writable: str = "") -> None:
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
     rule = f"{_EVERYTHING} OR {own}"
-    op.execute(f"CREATE POLICY own_estates ON {table} USING ({rule}) WITH CHECK ({rule})")
+    check = writable or rule
+    op.execute(f"CREATE POLICY own_estates ON {table} USING ({rule}) WITH CHECK ({check})")
 
 
 def _balance_entries() -> None:
@@ -824,7 +826,8 @@ def _show_appointments() -> None:
     """Which parties act for an estate: a signer's mandate depends on it, row security hides it."""
     op.execute("""
         CREATE FUNCTION appointed_parties(estate text) RETURNS SETOF text
-        LANGUAGE sql STABLE SECURITY DEFINER SET xinyi.party = '*' AS $$
+        LANGUAGE sql STABLE SECURITY DEFINER
+        SET xinyi.party = '*' SET search_path = pg_catalog AS $$
             SELECT party_id FROM public.appointments WHERE estate_id = estate AND ended_at IS NULL
         $$
     """)

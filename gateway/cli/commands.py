@@ -1,0 +1,48 @@
+"""All commands under their nouns, by who uses them."""
+
+import typer
+
+from gateway.cli import (
+    bank,
+    case,
+    estate,
+    fund,
+    keys,
+    ledger,
+    line,
+    party,
+    payment,
+    reconcile,
+    run,
+    start,
+    voucher,
+)
+from gateway.cli.frame import EVERYONE, FIRM, OPERATOR, SIGNERS, TRUSTEE, offline, remote
+
+app = typer.Typer(
+    name="xinyi",
+    help="Xinyi Gateway 信义网关: property service under trust, from a signed request to a "
+    "reconciled, published line.\n\nExit status: 0 clean, 1 mismatches or a person's no, "
+    "2 failure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+app.add_typer(payment.app, name="payment", rich_help_panel=f"{FIRM} · {SIGNERS}")
+app.add_typer(voucher.app, name="voucher", rich_help_panel=f"{FIRM} · {SIGNERS}")
+app.add_typer(keys.app, name="keys", rich_help_panel=f"{FIRM} · {SIGNERS}")
+app.add_typer(ledger.app, name="ledger", rich_help_panel=TRUSTEE)
+app.command("serve", rich_help_panel=OPERATOR)(start.serve)
+app.command("demo", rich_help_panel=OPERATOR)(start.demo)
+app.command("found", rich_help_panel=OPERATOR)(start.found)
+app.add_typer(bank.app, name="bank", rich_help_panel=OPERATOR)
+app.add_typer(run.app, name="run", rich_help_panel=OPERATOR)
+app.add_typer(case.app, name="case", rich_help_panel=OPERATOR)
+offline(app, "reconcile", OPERATOR)(reconcile.reconcile)
+remote(app, "whoami", EVERYONE)(party.whoami)
+app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)
+app.add_typer(fund.app, name="fund", rich_help_panel=EVERYONE)
+app.add_typer(estate.app, name="estate", rich_help_panel=EVERYONE)
+app.add_typer(party.app, name="party", rich_help_panel=EVERYONE)

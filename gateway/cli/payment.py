@@ -1,0 +1,286 @@
+"""`xinyi payment`: from request to signature to outcome."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from xinyi.v1.common_pb2 import Money
+from xinyi.v1.payment_service_pb2 import (
+    GetPaymentRequest,
+    ListPaymentsRequest,
+    Payee,
+    Payment,
+    PaymentState,
+    RefusePaymentRequest,
+    SignPaymentRequest,
+    SubmitPaymentRequest,
+    SubmitPaymentsHeader,
+    SubmitPaymentsRequest,
+    WatchPaymentsRequest,
+    WatchPaymentsResponse,
+    WithdrawPaymentRequest,
+)
+
+from gateway.cli.frame import (
+    EVERYONE,
+    FIRM,
+    SIGNERS,
+    Complaint,
+    Session,
+    group,
+    remote,
+)
+from gateway.cli.keys import open_key
+from gateway.cli.labels import label
+from gateway.cli.options import (
+    Fund,
+    InputFile,
+    Limit,
+    OnlyFund,
+    PaymentArgument,
+    RequestId,
+    Vouchers,
+    amount_minor,
+    announced,
+    new_request_id,
+    one_of,
+    resource,
+)
+from gateway.cli.payment_file import Request, name_lines, read_requests
+from gateway.cli.screen import Column
+from gateway.cli.status import MISMATCH
+from gateway.cli.text import joined, last, moment, money
+from gateway.cli.voucher import voucher_names
+from gateway.client import LONG_TIMEOUT_S, CallRefused, call, collect, receive
+from gateway.domain import envelope
+from gateway.domain.describe import describe
+from gateway.domain.payload import parse_payload
+
+app = group("Payments: request, sign, refuse, withdraw, follow 付款.")
+
+_PAYMENT = Column("付款", "Payment")
+_STATE = Column("状态", "State")
+_AMOUNT = Column("金额", "Amount", right=True)
+_PAYEE = Column("收款人", "Payee", prose=True)
+_PURPOSE = Column("用途", "Purpose", prose=True)
+_BUDGET = Column("预算科目", "Budget line")
+_BATCH = Column("批次", "Batch")
+_TIME = Column("时间（北京）", "Time (Beijing)")
+
+_Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; the other side reads it.")
+]
+
+
+@remote(app, "submit", FIRM)
+async def _submit(  # noqa: PLR0913 - a payment has this many parts
+    session: Session,
+    *,
+    fund: Fund,
+    payee_name: Annotated[str, typer.Option(metavar="NAME", help="Holder, as the bank has it.")],
+    payee_account: Annotated[str, typer.Option(metavar="NUMBER", help="Account number.")],
+    payee_bank: Annotated[str, typer.Option(metavar="CODE", help="联行号, 12 digits.")],
+    amount: Annotated[
+        int, typer.Option(parser=amount_minor, metavar="1,234.56", help="How much, in yuan.")
+    ],
+    purpose: Annotated[str, typer.Option(metavar="TEXT", help="What for; the owners read it.")],
+    budget_line: Annotated[str, typer.Option(metavar="LINE", help="The budget line that pays.")],
+    voucher: Vouchers,
+    request_id: RequestId = None,
+) -> None:
+    """Ask for one payment out of a fund, with its vouchers."""
+    names = await voucher_names(session, fund, voucher)
+    asked = Request(payee_name, payee_account, payee_bank, amount, purpose, budget_line, 0)
+    request = SubmitPaymentRequest(
+        parent=fund,
+        payment=_payment(fund, asked, names),
+        request_id=announced(session.screen, request_id),
+    )
+    answer = await call(session.stubs.payments.SubmitPayment, request)
+    session.screen.one(answer, _summary(answer.payment, session))
+
+
+@remote(app, "submit-batch", FIRM)
+async def _submit_batch(
+    session: Session, file: InputFile, fund: Fund, voucher: Vouchers, request_id: RequestId = None
+) -> None:
+    """Ask for many payments at once from a CSV file; all are taken, or none.
+
+    Columns: payee_name, payee_account, payee_bank_code, amount, purpose, budget_line.
+    """
+    asked = read_requests(file)
+    names = await voucher_names(session, fund, voucher)
+    header = SubmitPaymentsHeader(
+        parent=fund, payment_count=len(asked), request_id=announced(session.screen, request_id)
+    )
+    parts = [SubmitPaymentsRequest(payment=_payment(fund, each, names)) for each in asked]
+    whole = [SubmitPaymentsRequest(header=header), *parts]
+    try:
+        answer = await call(session.stubs.payments.SubmitPayments, whole, LONG_TIMEOUT_S)
+    except CallRefused as refused:
+        raise name_lines(refused, asked) from None
+    facts = [(_BATCH, answer.batch_id), *((_PAYMENT, name) for name in answer.payments)]
+    session.screen.one(answer, facts)
+
+
+@remote(app, "show", EVERYONE)
+async def _show(session: Session, name: PaymentArgument) -> None:
+    """Show one payment with its signatures and its history."""
+    answer = await call(session.stubs.payments.GetPayment, GetPaymentRequest(name=name))
+    facts = (*_summary(answer.payment, session), *_story(answer.payment, session))
+    session.screen.one(answer, facts)
+
+
+@remote(app, "list", EVERYONE)
+async def _list(
+    session: Session,
+    fund: Fund,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=one_of(PaymentState), metavar="STATE", help="Only this state, such as HELD."
+        ),
+    ] = None,
+    batch: Annotated[str, typer.Option(metavar="ID", help="Only this batch.")] = "",
+    limit: Limit = 500,
+) -> None:
+    """List the payments of a fund, newest first."""
+    states = map(PaymentState.Value, state or ())
+    request = ListPaymentsRequest(parent=fund, states=states, batch_id=batch)
+    answer = await collect(session.stubs.payments.ListPayments, request, limit)
+    rows = (
+        (
+            each.name,
+            label(PaymentState, each.state, session.screen.lang),
+            money(each.amount),
+            each.payee.display_name,
+            each.purpose,
+            last(each.budget_line),
+            moment(each.create_time),
+        )
+        for each in answer.payments
+    )
+    columns = (_PAYMENT, _STATE, _AMOUNT, _PAYEE, _PURPOSE, _BUDGET, _TIME)
+    session.screen.list(answer, columns, rows)
+
+
+@remote(app, "sign", SIGNERS)
+async def _sign(
+    session: Session,
+    name: PaymentArgument,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Your key, if not signing.key.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: you have read it.")] = False,
+) -> int | None:
+    """Read what a payment's bytes say, agree, and sign exactly these bytes with your own key."""
+    stored = await call(session.stubs.payments.GetPayment, GetPaymentRequest(name=name))
+    payload = stored.payment.signing_payload
+    _require_asked_for(session, name, payload)
+    session.screen.facts(describe(payload, session.screen.lang), on_error=True)
+    if not (yes or session.screen.agree("以上内容无误，签名吗？", "Sign exactly this?")):
+        session.screen.say("未签名", "not signed")
+        return MISMATCH
+    signed = envelope.sign(payload, open_key(session.screen, key or session.profile.signing_key))
+    request = SignPaymentRequest(
+        name=name, envelope=envelope.to_json(signed), request_id=new_request_id()
+    )
+    answer = await call(session.stubs.payments.SignPayment, request)
+    session.screen.one(answer, _summary(answer.payment, session))
+    return None
+
+
+@remote(app, "refuse", SIGNERS)
+async def _refuse(session: Session, name: PaymentArgument, reason: _Reason) -> None:
+    """Refuse a payment for good, with the reason."""
+    request = RefusePaymentRequest(name=name, reason=reason, request_id=new_request_id())
+    answer = await call(session.stubs.payments.RefusePayment, request)
+    session.screen.one(answer, _summary(answer.payment, session))
+
+
+@remote(app, "withdraw", FIRM)
+async def _withdraw(session: Session, name: PaymentArgument, reason: _Reason) -> None:
+    """Take back a payment that is not released yet."""
+    request = WithdrawPaymentRequest(name=name, reason=reason, request_id=new_request_id())
+    answer = await call(session.stubs.payments.WithdrawPayment, request)
+    session.screen.one(answer, _summary(answer.payment, session))
+
+
+@remote(app, "watch", EVERYONE)
+async def _watch(
+    session: Session,
+    fund: OnlyFund = None,
+    resume: Annotated[
+        str, typer.Option("--resume", metavar="TOKEN", help="Go on after this change.")
+    ] = "",
+) -> None:
+    """Follow every change of payments until you stop it; one line a change."""
+    token = resume
+    request = WatchPaymentsRequest(parent=fund or "", resume_token=resume)
+    try:
+        # A watch has no end, so it alone has no deadline.
+        async for change in receive(session.stubs.payments.WatchPayments, request, None):
+            token = change.resume_token
+            _print_change(session, change)
+    finally:
+        session.screen.say(f"继续请用 --resume {token}", f"to go on: --resume {token}")
+
+
+def _payment(fund: str, asked: Request, vouchers: list[str]) -> Payment:
+    return Payment(
+        payee=Payee(
+            display_name=asked.payee_name,
+            account_number=asked.payee_account,
+            bank_code=asked.payee_bank_code,
+        ),
+        amount=Money(amount_minor=asked.amount_minor, currency="CNY"),
+        purpose=asked.purpose,
+        budget_line=resource(f"{fund}/budgetLines")(asked.budget_line),
+        vouchers=vouchers,
+    )
+
+
+def _require_asked_for(session: Session, name: str, payload: bytes) -> None:
+    """Refuses bytes of another payment or another environment than the signer asked for."""
+    said, meant = parse_payload(payload), session.profile.environment
+    if said.payment != name:
+        raise Complaint(f"the bytes are of {said.payment}, not of {name}", "待签内容属于另一笔付款")
+    if said.environment != meant:
+        raise Complaint(
+            f"the bytes are for {said.environment}, you sign for {meant}", "待签内容属于另一环境"
+        )
+
+
+def _summary(payment: Payment, session: Session) -> Iterable[tuple[Column, str]]:
+    yield _PAYMENT, payment.name
+    yield _STATE, label(PaymentState, payment.state, session.screen.lang)
+    yield _AMOUNT, money(payment.amount)
+    yield _PAYEE, payment.payee.display_name
+    yield Column("收款账号", "Payee account"), payment.payee.account_number
+    yield Column("联行号", "Bank code"), payment.payee.bank_code
+    yield _PURPOSE, payment.purpose
+    yield _BUDGET, payment.budget_line
+    yield Column("凭证", "Vouchers"), joined(payment.vouchers)
+    yield Column("签署截止（北京）", "Sign until (Beijing)"), moment(payment.expire_time)
+
+
+def _story(payment: Payment, session: Session) -> Iterable[tuple[Column, str]]:
+    if payment.batch_id:
+        yield _BATCH, payment.batch_id
+    for signature in payment.signatures:
+        yield Column("签名", "Signed"), f"{moment(signature.create_time)}  {signature.person}"
+    for change in payment.history:
+        state = label(PaymentState, change.state, session.screen.lang)
+        told = (moment(change.create_time), state, change.actor, change.detail)
+        yield Column("经过", "History"), "  ".join(filter(None, told))
+
+
+def _print_change(session: Session, change: WatchPaymentsResponse) -> None:
+    if session.screen.as_json:
+        session.screen.json(change, indent=None)
+        return
+    made = change.transition
+    state = label(PaymentState, made.state, session.screen.lang)
+    told = (moment(made.create_time), change.payment, state, made.actor, made.detail)
+    session.screen.line("  ".join(filter(None, told)))

@@ -1,0 +1,121 @@
+"""Disclosed lines and vouchers, as the tables have them; masking happens where they leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from gateway.domain.errors import not_found
+from gateway.store import tables as t
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from datetime import date
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.store import Row
+
+_L = t.disclosed_lines.c
+_V = t.vouchers.c
+
+_STATES: Final[Mapping[str, sa.ColumnElement[bool]]] = {
+    "PENDING": _L.corrected_by.is_(None) & _L.settled.is_(False),
+    "SETTLED": _L.corrected_by.is_(None) & _L.settled.is_(True),
+    "REVERSED": _L.corrected_by.is_not(None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """Which lines of a fund; what is empty or None leaves nothing out.
+
+    Attributes:
+        fund_id: the fund.
+        book: ``COMMON`` or ``MAINTENANCE``.
+        first_date: lines that count for this day or a later one.
+        last_date: lines that count for this day or an earlier one.
+        state: ``PENDING``, ``SETTLED`` or ``REVERSED``.
+    """
+
+    fund_id: str
+    book: str = ""
+    first_date: date | None = None
+    last_date: date | None = None
+    state: str = ""
+
+
+def state_of(line: Row) -> str:
+    """What has become of a line: taken back by another, confirmed by the bank, or neither yet."""
+    if line.corrected_by is not None:
+        return "REVERSED"
+    return "SETTLED" if line.settled else "PENDING"
+
+
+async def list_lines(
+    conn: AsyncConnection, chosen: LineFilter, after: int, limit: int
+) -> Sequence[Row]:
+    """Up to `limit` lines by number, those numbered above `after`, with the fund's currency.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope.
+    """
+    currency = await fund_currency(conn, chosen.fund_id)
+    query = (
+        sa.select(t.disclosed_lines, sa.literal(currency).label("currency"))
+        .where(_L.fund_id == chosen.fund_id, _L.line_number > after, *_conditions(chosen))
+        .order_by(_L.line_number)
+        .limit(limit)
+    )
+    return (await conn.execute(query)).all()
+
+
+def _conditions(chosen: LineFilter) -> Iterator[sa.ColumnElement[bool]]:
+    if chosen.book:
+        yield _L.book == chosen.book
+    if chosen.first_date is not None:
+        yield _L.effective_date >= chosen.first_date
+    if chosen.last_date is not None:
+        yield _L.effective_date <= chosen.last_date
+    if chosen.state:
+        yield _STATES[chosen.state]
+
+
+async def fund_currency(conn: AsyncConnection, fund_id: str) -> str:
+    """ISO 4217 code of the fund.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope.
+    """
+    query = sa.select(t.funds.c.currency).where(t.funds.c.fund_id == fund_id)
+    currency = (await conn.execute(query)).scalar_one_or_none()
+    if currency is None:
+        raise not_found(f"funds/{fund_id}")
+    return str(currency)
+
+
+async def get_voucher(conn: AsyncConnection, fund_id: str, sha256: str) -> Row:
+    """A voucher without its bytes.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND without such a voucher in the caller's scope.
+    """
+    query = sa.select(*(column for column in _V if column is not _V.content)).where(
+        _V.fund_id == fund_id, _V.sha256 == sha256
+    )
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        raise not_found(f"funds/{fund_id}/vouchers/{sha256}")
+    return row
+
+
+async def voucher_chunks(
+    conn: AsyncConnection, fund_id: str, sha256: str, size_bytes: int, chunk_bytes: int
+) -> AsyncIterator[bytes]:
+    """The bytes of a voucher, in order; no more than one chunk is in memory."""
+    for start in range(0, size_bytes, chunk_bytes):
+        part = sa.func.substring(_V.content, start + 1, chunk_bytes, type_=sa.LargeBinary)
+        query = sa.select(part).where(_V.fund_id == fund_id, _V.sha256 == sha256)
+        yield (await conn.execute(query)).scalar_one()

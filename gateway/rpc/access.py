@@ -1,0 +1,134 @@
+"""The one table of who may call what. A method that is not in it is refused to everybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.domain.errors import Reason, denied
+from gateway.domain.party import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIRM, _COMMITTEE = Role.PROPERTY_FIRM, Role.OWNERS_COMMITTEE
+_MAKER, _CHECKER = Role.TRUSTEE_MAKER, Role.TRUSTEE_CHECKER
+_OPERATOR, _SUPERVISOR = Role.OPERATOR, Role.SUPERVISOR
+
+_ALL: Final = frozenset(Role)
+_ALL_BUT_OWNER: Final = _ALL - {Role.OWNER}
+_OFFICE: Final = frozenset({_OPERATOR, _MAKER, _CHECKER, _SUPERVISOR})
+_ONLY_OPERATOR: Final = frozenset({_OPERATOR})
+
+
+def _service(name: str, methods: Mapping[str, frozenset[Role]]) -> dict[str, frozenset[Role]]:
+    return {f"/xinyi.v1.{name}/{method}": roles for method, roles in methods.items()}
+
+
+METHODS: Final[Mapping[str, frozenset[Role]]] = {
+    **_service(
+        "PartyService",
+        {
+            "GetCaller": _ALL,
+            "CreateParty": _ONLY_OPERATOR,
+            # All, because everybody reads their own party; the servicer hides the others.
+            "GetParty": _ALL,
+            "ListParties": _OFFICE,
+            "UpdateParty": _ONLY_OPERATOR,
+            "CreatePerson": _ONLY_OPERATOR,
+            "ListPersons": _ALL,
+            "CreateCertificate": _ONLY_OPERATOR,
+            "RevokeCertificate": _ONLY_OPERATOR,
+            "ListCertificates": _ALL,
+            "CreatePublicKey": _ONLY_OPERATOR,
+            # All, because everybody may end their own key.
+            "RevokePublicKey": _ALL,
+            "ListPublicKeys": _ALL,
+            "CreateMandate": _ONLY_OPERATOR,
+            "RevokeMandate": _ONLY_OPERATOR,
+            "ListMandates": _ALL,
+        },
+    ),
+    **_service(
+        "FundService",
+        {
+            "CreateEstate": _ONLY_OPERATOR,
+            "GetEstate": _ALL,
+            "ListEstates": _ALL,
+            "CreateAppointment": _ONLY_OPERATOR,
+            "EndAppointment": _ONLY_OPERATOR,
+            "ListAppointments": _ALL_BUT_OWNER,
+            "CreateFund": _ONLY_OPERATOR,
+            "GetFund": _ALL,
+            "ListFunds": _ALL,
+            "UpdateFund": _ONLY_OPERATOR,
+            "CreateBankAccount": _ONLY_OPERATOR,
+            "ListBankAccounts": _ALL_BUT_OWNER,
+            "CreateBudgetLine": frozenset({_OPERATOR, _MAKER}),
+            "UpdateBudgetLine": frozenset({_OPERATOR, _MAKER}),
+            "ListBudgetLines": _ALL_BUT_OWNER,
+            "SetSigningPolicy": _ONLY_OPERATOR,
+            "GetSigningPolicy": _ALL_BUT_OWNER,
+        },
+    ),
+    **_service(
+        "PaymentService",
+        {
+            "UploadVoucher": frozenset({_FIRM, _MAKER}),
+            "SubmitPayment": frozenset({_FIRM}),
+            "SubmitPayments": frozenset({_FIRM}),
+            "GetPayment": _ALL_BUT_OWNER,
+            "ListPayments": _ALL_BUT_OWNER,
+            "SignPayment": frozenset({_FIRM, _COMMITTEE, _CHECKER}),
+            "RefusePayment": frozenset({_COMMITTEE, _CHECKER}),
+            "WithdrawPayment": frozenset({_FIRM}),
+            "WatchPayments": _ALL_BUT_OWNER,
+        },
+    ),
+    **_service(
+        "LedgerService",
+        {
+            "PostEntry": frozenset({_MAKER}),
+            "ListLines": _OFFICE | {_COMMITTEE},
+            "GetBalance": _ALL_BUT_OWNER,
+        },
+    ),
+    **_service(
+        "BankService",
+        {
+            "ImportStatement": _ONLY_OPERATOR,
+            "ListStatements": _OFFICE,
+            "ListBankEntries": _OFFICE,
+            "ListTransmissions": frozenset({_OPERATOR, _MAKER, _CHECKER}),
+            "ListQuarantinedFiles": _ONLY_OPERATOR,
+            "ReplayQuarantinedFile": _ONLY_OPERATOR,
+        },
+    ),
+    **_service(
+        "DisclosureService",
+        {
+            "ListDisclosedLines": _ALL,
+            "GetVoucher": _ALL,
+        },
+    ),
+    **_service(
+        "ReconciliationService",
+        {
+            "StartRun": _ONLY_OPERATOR,
+            "GetRun": _OFFICE,
+            "ListBalanceProofs": _OFFICE,
+            "ListCases": _OFFICE,
+            "GetCase": _OFFICE,
+        },
+    ),
+}
+"""Full method name to the roles of which the caller must hold one; from the contract's comments."""
+
+
+def admit(method: str, roles: frozenset[Role]) -> None:
+    """Passes if one of the roles may call the method.
+
+    Raises:
+        GatewayError: ROLE_NOT_ALLOWED.
+    """
+    if roles.isdisjoint(METHODS.get(method, frozenset())):
+        raise denied(Reason.ROLE_NOT_ALLOWED, f"no role of yours may call {method}", method=method)

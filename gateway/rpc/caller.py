@@ -1,0 +1,53 @@
+"""Who is calling, for the length of one call."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from gateway.domain.party import Role
+from gateway.store import GATEWAY, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The person behind the client certificate, as the register had it when the call came in.
+
+    Attributes:
+        party_id: last segment of the party's resource name.
+        person_id: last segment of the person's resource name.
+        natural_person: equal for the same human in every party.
+        roles: what the person may do for the party.
+    """
+
+    party_id: str
+    person_id: str
+    natural_person: str
+    roles: frozenset[Role]
+
+    @property
+    def scope(self) -> Scope:
+        """Whose rows the call may reach: the party's, or all for who runs the gateway."""
+        return GATEWAY if Role.OPERATOR in self.roles else Scope(self.party_id)
+
+    @property
+    def actor(self) -> str:
+        """The person's resource name, as it stands in histories."""
+        return f"parties/{self.party_id}/persons/{self.person_id}"
+
+
+_CALLER: ContextVar[Caller] = ContextVar("caller")
+
+
+def current_caller() -> Caller:
+    """The caller of the running call.
+
+    Raises:
+        LookupError: outside a call, which is a defect.
+    """
+    return _CALLER.get()
+
+
+def set_caller(caller: Caller) -> None:
+    """Names the caller for the rest of the running task; the edge's privilege."""
+    _CALLER.set(caller)

@@ -1,0 +1,129 @@
+"""The command as its users run it: a process of its own, against a whole gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.client import write_profile
+from gateway.domain.keys import dump_private_key
+from tests.gateway.support import (
+    BANK_CODE,
+    CHAIR,
+    CHECKER,
+    FIRM,
+    OPERATOR,
+    OWNER,
+    SIGNERS,
+    Pki,
+    Who,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.app import Gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How one run of the command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def said(self) -> Any:
+        assert self.status in {0, 1}, self.stderr
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A shell in a folder, with everybody's directory at hand."""
+
+    folder: Path
+
+    async def xinyi(self, who: Who, *args: str) -> Done:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from gateway.cli import main; main()", *args),
+            *("--as", f"{who.party_id}/{who.person_id}"),
+            cwd=self.folder,
+            env={**os.environ, "XINYI_DATA_DIR": str(self.folder)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        stdout, stderr = await process.communicate()
+        return Done(process.returncode or 0, stdout.decode(), stderr.decode())
+
+
+@pytest.fixture
+def terminal(gateway: Gateway, pki: Pki, tmp_path: Path) -> Terminal:
+    for who, pair in pki.people.items():
+        write_profile(
+            tmp_path / "people" / f"{who.party_id}.{who.person_id}",
+            server=f"127.0.0.1:{gateway.port}",
+            environment="demo",
+            lang="zh",
+            ca_pem=pki.ca.certificate_pem,
+            certificate_pem=pair.certificate_pem,
+            key_pem=pair.key_pem,
+            signing_key_pem=dump_private_key(who.signing_key) if who in SIGNERS else None,
+        )
+    (tmp_path / "发票.pdf").write_bytes(b"%PDF-1.7 one invoice")
+    return Terminal(tmp_path)
+
+
+def submit(amount: str) -> tuple[str, ...]:
+    return (
+        *("payment", "submit", "--fund", "wutong", "--payee-name", "成都清运有限公司"),
+        *("--payee-account", "6222020000000009", "--payee-bank", BANK_CODE),
+        *("--amount", amount, "--purpose", "垃圾清运", "--budget-line", "cleaning"),
+        *("--voucher", "发票.pdf", "--json"),
+    )
+
+
+async def test_a_payment_goes_from_request_to_release_by_two_persons_commands(
+    terminal: Terminal,
+) -> None:
+    asked = (await terminal.xinyi(FIRM, *submit("1,234.56"))).said["payment"]
+    assert (asked["state"], asked["amount"]["amount_minor"]) == ("PAYMENT_STATE_HELD", "123456")
+    unasked = await terminal.xinyi(CHAIR, "payment", "sign", asked["name"])
+    assert (unasked.status, "1,234.56 CNY" in unasked.stderr) == (1, True)
+    signing = ("payment", "sign", asked["name"], "--yes", "--json")
+    first = (await terminal.xinyi(CHAIR, *signing)).said["payment"]
+    again = await terminal.xinyi(CHAIR, *signing)
+    assert (again.status, again.stdout, "SAME_PERSON" in again.stderr) == (2, "", True)
+    second = (await terminal.xinyi(CHECKER, *signing)).said["payment"]
+    assert first["state"] == "PAYMENT_STATE_PARTLY_SIGNED"
+    assert second["state"] == "PAYMENT_STATE_RELEASED"
+    assert len(second["signatures"]) == 2
+
+
+async def test_a_request_beyond_the_budget_is_refused_in_both_languages(
+    terminal: Terminal,
+) -> None:
+    refused = await terminal.xinyi(FIRM, *submit("8,000.01"))
+    assert (refused.status, refused.stdout) == (2, "")
+    assert "BUDGET_EXCEEDED" in refused.stderr
+    assert "超出预算科目可用额度" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+async def test_everybody_reads_what_their_role_may_read(terminal: Terminal) -> None:
+    caller = (await terminal.xinyi(OWNER, "whoami", "--json")).said
+    lines = (await terminal.xinyi(OWNER, "line", "list", "--fund", "wutong", "--json")).said
+    denied = await terminal.xinyi(OWNER, "payment", "list", "--fund", "wutong", "--json")
+    funds = (await terminal.xinyi(OPERATOR, "fund", "list", "--json")).said
+    assert caller["person"]["name"] == OWNER.name
+    assert lines["lines"][0]["amount"]["amount_minor"] == "86500000"
+    assert (denied.status, "ROLE_NOT_ALLOWED" in denied.stderr) == (2, True)
+    assert {fund["name"] for fund in funds["funds"]} >= {"funds/wutong"}

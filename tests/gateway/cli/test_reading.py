@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from xinyi.v1 import bank_service_pb2 as bank
+from xinyi.v1 import common_pb2 as common
+from xinyi.v1 import disclosure_service_pb2 as disclosure
+from xinyi.v1 import fund_service_pb2 as fund
+from xinyi.v1 import ledger_service_pb2 as ledger
+from xinyi.v1 import party_service_pb2 as party
+from xinyi.v1 import payment_service_pb2 as payment
+from xinyi.v1 import reconciliation_service_pb2 as reconciliation
+
+from gateway.cli import screen
+from gateway.cli.labels import ZH, choices, label, prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.testing import Result
+    from google.protobuf.message import Message
+
+    from tests.gateway.cli.fake import FakeGateway
+
+NASTY = "x\x1b[31m\u202e[b]y"
+
+READS: list[tuple[str, type[Message]]] = [
+    ("whoami", party.GetCallerResponse),
+    ("party list", party.ListPartiesResponse),
+    ("party show firm", party.GetPartyResponse),
+    ("party persons firm", party.ListPersonsResponse),
+    ("party certificates firm/zhao", party.ListCertificatesResponse),
+    ("party keys firm/zhao", party.ListPublicKeysResponse),
+    ("party mandates firm/zhao", party.ListMandatesResponse),
+    ("estate list", fund.ListEstatesResponse),
+    ("fund list", fund.ListFundsResponse),
+    ("fund show f1", fund.GetFundResponse),
+    ("fund balance f1 --as-of 2026-11-22", ledger.GetBalanceResponse),
+    ("fund budget f1", fund.ListBudgetLinesResponse),
+    ("fund policy f1", fund.GetSigningPolicyResponse),
+    ("fund accounts f1", fund.ListBankAccountsResponse),
+    ("payment show funds/f1/payments/p1", payment.GetPaymentResponse),
+    ("payment list --fund f1", payment.ListPaymentsResponse),
+    ("line list --fund f1 --book common", disclosure.ListDisclosedLinesResponse),
+    ("ledger lines --fund f1 --kind transit", ledger.ListLinesResponse),
+    ("bank statements --fund f1", bank.ListStatementsResponse),
+    ("bank entries --fund f1 --only-open", bank.ListBankEntriesResponse),
+    ("bank transmissions", bank.ListTransmissionsResponse),
+    ("bank quarantine list --all", bank.ListQuarantinedFilesResponse),
+    ("run show", reconciliation.GetRunResponse),
+    ("run proofs latest", reconciliation.ListBalanceProofsResponse),
+    ("case list --kind timing --kind returned", reconciliation.ListCasesResponse),
+    ("case show funds/f1/cases/c1", reconciliation.GetCaseResponse),
+]
+ONLY_AMOUNTS = {
+    "fund policy f1": "0.01",
+    "fund balance f1 --as-of 2026-11-22": "-1,234.56",
+}
+KINDS = (
+    common.Role,
+    common.Book,
+    payment.PaymentState,
+    disclosure.LineState,
+    ledger.AccountKind,
+    bank.TransmissionState,
+    reconciliation.CaseKind,
+    reconciliation.CaseSide,
+    reconciliation.RunState,
+)
+
+
+def filled(message: Any) -> Any:
+    """The message with something in every field, text that a terminal must not obey included."""
+    for field in message.DESCRIPTOR.fields:
+        if field.name == "next_page_token":
+            continue
+        if field.message_type is not None:
+            inner = filled(field.message_type._concrete_class())
+            target = getattr(message, field.name)
+            (target.add() if field.is_repeated else target).CopyFrom(inner)
+        elif field.is_repeated:
+            getattr(message, field.name).append(_value(field))
+        else:
+            setattr(message, field.name, _value(field))
+    return message
+
+
+def _value(field: Any) -> Any:
+    by_name = {"year": 2026, "month": 11, "day": 22, "currency": "CNY", "amount_minor": -123456}
+    by_type = {FieldDescriptor.TYPE_STRING: NASTY, FieldDescriptor.TYPE_BYTES: b"\x00\xff"}
+    return by_name.get(field.name, by_type.get(field.type, 1))
+
+
+def answered(fake: FakeGateway, kind: type[Message]) -> Any:
+    method = kind.DESCRIPTOR.name.removesuffix("Response")
+    answer = filled(kind())
+    fake.answers[method] = answer
+    fake.answers["GetFund"] = (
+        answer if method == "GetFund" else fund.GetFundResponse(fund=fund.Fund(currency="CNY"))
+    )
+    return answer
+
+
+@pytest.mark.parametrize(("command", "kind"), READS)
+def test_json_on_stdout_is_the_answer_and_nothing_else(
+    command: str, kind: type[Message], zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    answer = answered(fake, kind)
+    result = zhao(*command.split(), "--json")
+    assert json_format.Parse(result.stdout, kind()) == answer
+    assert all(each.isprintable() or each == "\n" for each in result.stdout)
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize(("command", "kind"), READS)
+def test_a_table_shows_the_answer_and_obeys_none_of_its_text(
+    command: str, kind: type[Message], lang: str, zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    answered(fake, kind)
+    result = zhao(*command.split(), "--lang", lang)
+    assert result.exit_code == (1 if command == "run show" else 0)
+    assert all(each.isprintable() or each == "\n" for each in result.stdout)
+    shown = ONLY_AMOUNTS.get(command, "x\\x1b[31m\\u202e[b]y")
+    assert shown in result.stdout
+
+
+@pytest.mark.parametrize(("command", "kind"), READS)
+def test_an_empty_answer_is_no_failure(
+    command: str, kind: type[Message], zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    answered(fake, kind)
+    fake.answers[kind.DESCRIPTOR.name.removesuffix("Response")] = kind()
+    result = zhao(*command.split())
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_amounts_stand_in_one_column_to_the_right(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    amounts = [5, 123456, -100000000]
+    entries = [
+        bank.BankEntry(amount=common.Money(amount_minor=each, currency="CNY")) for each in amounts
+    ]
+    fake.answers["ListBankEntries"] = bank.ListBankEntriesResponse(bank_entries=entries)
+    lines = zhao("bank", "entries", "--fund", "f1").stdout.splitlines()
+    ends = {
+        line.index(shown) + len(shown)
+        for line in lines
+        for shown in ("0.05", "1,234.56", "-1,000,000.00")
+        if shown in line
+    }
+    assert len(ends) == 1
+
+
+def test_a_narrow_terminal_folds_prose_and_cuts_no_name_and_no_amount(
+    zhao: Callable[..., Result], fake: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "_PIPE_WIDTH", 40)
+    case = reconciliation.Case(
+        name=f"funds/f1/cases/{'ab' * 16}",
+        detail="一" * 200,
+        amount=common.Money(amount_minor=-(10**15), currency="CNY"),
+    )
+    fake.answers["ListCases"] = reconciliation.ListCasesResponse(cases=[case])
+    shown = zhao("case", "list").stdout
+    assert case.name in shown
+    assert "-10,000,000,000,000.00" in shown
+    assert shown.count("一") == 200
+
+
+def test_received_and_paid_stand_in_columns_of_their_own(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    amounts = (common.Money(amount_minor=each, currency="CNY") for each in (700, -300))
+    lines = [disclosure.DisclosedLine(number=1, amount=amount) for amount in amounts]
+    fake.answers["ListDisclosedLines"] = disclosure.ListDisclosedLinesResponse(lines=lines)
+    received, paid = zhao("line", "list", "--fund", "f1").stdout.splitlines()[-3:-1]
+    assert received.index("7.00") < paid.index("3.00")
+    assert "-" not in paid
+
+
+def test_filters_reach_the_gateway(zhao: Callable[..., Result], fake: FakeGateway) -> None:
+    fake.answers["ListDisclosedLines"] = disclosure.ListDisclosedLinesResponse()
+    fake.answers["ListCases"] = reconciliation.ListCasesResponse()
+    days = ("--from", "2026-11-01", "--to", "2026-11-30")
+    zhao("line", "list", "--fund", "funds/f1", "--state", "pending", *days)
+    zhao("case", "list", "--kind", "amount-differs")
+    fake.answers["ListTransmissions"] = bank.ListTransmissionsResponse()
+    zhao("bank", "transmissions")
+    [[asked]], [[cases]] = map(fake.requests, ("ListDisclosedLines", "ListCases"))
+    [[transmissions]] = fake.requests("ListTransmissions")
+    assert transmissions.parent == ""
+    assert (asked.parent, asked.state) == ("funds/f1", disclosure.LINE_STATE_PENDING)
+    assert (asked.start_date.day, asked.end_date.day) == (1, 30)
+    assert (cases.parent, list(cases.kinds)) == (
+        "funds/-",
+        [reconciliation.CASE_KIND_AMOUNT_DIFFERS],
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "status"),
+    [({}, 0), ({"case_count": 1}, 1), ({"unproved_account_count": 1}, 1)],
+)
+def test_a_night_with_mismatches_ends_with_status_one(
+    counts: dict[str, Any], status: int, zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    run = reconciliation.Run(name="reconciliationRuns/r1", **counts)
+    fake.answers["StartRun"] = reconciliation.StartRunResponse(run=run)
+    result = zhao("run", "start", "--date", "2026-11-22", "--json")
+    assert result.exit_code == status
+    assert json.loads(result.stdout)["run"]["name"] == "reconciliationRuns/r1"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_of_the_contract_has_a_chinese_label(kind: Any) -> None:
+    names = {prefix(kind) + choice for choice in choices(kind)}
+    assert names <= set(ZH)
+    assert len({label(kind, number, "zh") for number in kind.values()}) == len(kind.values())
+
+
+def test_a_name_that_only_a_newer_gateway_knows_is_shown_by_its_number() -> None:
+    assert label(payment.PaymentState, 99, "zh") == "99"

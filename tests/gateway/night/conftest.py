@@ -1,0 +1,3 @@
+from tests.gateway.night.world import template_url, world
+
+__all__ = ["template_url", "world"]
