@@ -181,3 +181,39 @@ async def test_scope_ends_with_its_transaction(store: Store) -> None:
     async with store.engine.connect() as conn:
         bound = await conn.execute(sa.text("SELECT current_setting('xinyi.party', true)"))
         assert bound.scalar_one() in {None, ""}
+
+
+async def test_party_cannot_register_a_person_for_itself(store: Store) -> None:
+    """A second human, or a second role, comes from the registrar alone."""
+    person = {
+        "party_id": "anju",
+        "person_id": "another",
+        "display_name": "x",
+        "natural_person": "0" * 64,
+        "roles": ["TRUSTEE_CHECKER"],
+        "created_at": NOW,
+    }
+    assert await _sqlstate(store, FIRM, t.persons.insert().values(person)) == NO_PRIVILEGE
+
+
+async def test_party_ends_keys_of_its_own_only(store: Store) -> None:
+    ended = t.public_keys.update().values(revoked_at=NOW)
+    await _run(store, FIRM, ended)
+    async with store.transaction(GATEWAY) as conn:
+        rows = await conn.execute(sa.select(t.public_keys.c.party_id, t.public_keys.c.revoked_at))
+        ended_of = {row.party_id for row in rows if row.revoked_at is not None}
+    assert ended_of <= {FIRM.party_id}
+
+
+async def test_party_reads_no_other_partys_requests(store: Store) -> None:
+    row = {
+        "party_id": "jinjiang-committee",
+        "request_id": "r1",
+        "method": "m",
+        "digest": b"d",
+        "response": b"answer",
+        "created_at": NOW,
+    }
+    await _run(store, GATEWAY, t.requests.insert().values(row))
+    async with store.transaction(FIRM) as conn:
+        assert (await conn.execute(sa.select(t.requests))).all() == []

@@ -791,6 +791,9 @@ def _guard() -> None:
     for table in _BY_FUND:
         # `funds` is itself filtered, so this is the list of the caller's own.
         _row_security(table, "fund_id IN (SELECT f.fund_id FROM funds f)")
+    _row_security("requests", f"party_id = {_MINE}")
+    for table in ("parties", "persons", "certificates", "public_keys", "mandates"):
+        _guard_register(table)
     _balance_entries()
     _show_appointments()
 
@@ -801,6 +804,16 @@ def _row_security(table: str, own: str, *, writable: str = "") -> None:
     rule = f"{_EVERYTHING} OR {own}"
     check = writable or rule
     op.execute(f"CREATE POLICY own_estates ON {table} USING ({rule}) WITH CHECK ({check})")
+
+
+def _guard_register(table: str) -> None:
+    """Read by all, because signatures need it; added to by the gateway, ended by its own party."""
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    own = f"{_EVERYTHING} OR party_id = {_MINE}"
+    op.execute(f"CREATE POLICY readable ON {table} FOR SELECT USING (true)")
+    op.execute(f"CREATE POLICY added_by_gateway ON {table} FOR INSERT WITH CHECK ({_EVERYTHING})")
+    op.execute(f"CREATE POLICY own_party ON {table} FOR UPDATE USING ({own}) WITH CHECK ({own})")
 
 
 def _balance_entries() -> None:
