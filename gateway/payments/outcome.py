@@ -43,7 +43,12 @@ async def apply(
     if absorbs(state, change.event):
         return False
     if (state, change.event) not in TRANSITIONS:
-        log.warning("bank_contradicts", payment=payment.payment_id, state=state, event=change.event)
+        log.warning(
+            "bank_contradicts",
+            payment=payment.payment_id,
+            state=state.value,
+            news=change.event.value,
+        )
         return False
     also = {}
     if change.event in (Event.REJECT, Event.RETURN):
