@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from xinyi.v1.common_pb2 import Money
+from xinyi.v1.party_service_pb2 import GetCallerRequest
 from xinyi.v1.payment_service_pb2 import (
     GetPaymentRequest,
     ListPaymentsRequest,
@@ -14,6 +15,7 @@ from xinyi.v1.payment_service_pb2 import (
     PaymentState,
     RefusePaymentRequest,
     SignPaymentRequest,
+    SignPaymentResponse,
     SubmitPaymentRequest,
     SubmitPaymentsHeader,
     SubmitPaymentsRequest,
@@ -48,13 +50,14 @@ from gateway.cli.options import (
     resource,
 )
 from gateway.cli.payment_file import Request, name_lines, read_requests
-from gateway.cli.screen import Column
+from gateway.cli.screen import Column, Row
 from gateway.cli.status import MISMATCH
 from gateway.cli.text import joined, last, moment, money
 from gateway.cli.voucher import voucher_names
-from gateway.client import LONG_TIMEOUT_S, CallRefused, call, collect, receive
+from gateway.client import LONG_TIMEOUT_S, MAX_ITEMS, CallRefused, call, collect, receive
 from gateway.domain import envelope
 from gateway.domain.describe import describe
+from gateway.domain.money import format_minor
 from gateway.domain.payload import parse_payload
 
 app = group("Payments: request, sign, refuse, withdraw, follow 付款.")
@@ -68,6 +71,13 @@ _BUDGET = Column("预算科目", "Budget line")
 _BATCH = Column("批次", "Batch")
 _TIME = Column("时间（北京）", "Time (Beijing)")
 
+_LISTED = (_PAYMENT, _STATE, _AMOUNT, _PAYEE, _PURPOSE, _BUDGET, _TIME, _BATCH)
+_TO_SIGN = (_PAYEE, Column("收款账号", "Payee account"), _AMOUNT, _PURPOSE)
+
+_Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="Your key, if not signing.key.")
+]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: you have read it.")]
 _Reason = Annotated[
     str, typer.Option("--reason", metavar="TEXT", help="Why; the other side reads it.")
 ]
@@ -149,30 +159,15 @@ async def _list(
     states = map(PaymentState.Value, state or ())
     request = ListPaymentsRequest(parent=fund, states=states, batch_id=batch)
     answer = await collect(session.stubs.payments.ListPayments, request, limit)
-    rows = (
-        (
-            each.name,
-            label(PaymentState, each.state, session.screen.lang),
-            money(each.amount),
-            each.payee.display_name,
-            each.purpose,
-            last(each.budget_line),
-            moment(each.create_time),
-        )
-        for each in answer.payments
-    )
-    columns = (_PAYMENT, _STATE, _AMOUNT, _PAYEE, _PURPOSE, _BUDGET, _TIME)
-    session.screen.list(answer, columns, rows)
+    session.screen.list(answer, _LISTED, (_row(each, session) for each in answer.payments))
 
 
 @remote(app, "sign", SIGNERS)
 async def _sign(
     session: Session,
     name: PaymentArgument,
-    key: Annotated[
-        Path | None, typer.Option("--key", metavar="FILE", help="Your key, if not signing.key.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: you have read it.")] = False,
+    key: _Key = None,
+    yes: _Yes = False,
 ) -> int | None:
     """Read what a payment's bytes say, agree, and sign exactly these bytes with your own key."""
     stored = await call(session.stubs.payments.GetPayment, GetPaymentRequest(name=name))
@@ -183,11 +178,41 @@ async def _sign(
         session.screen.say("未签名", "not signed")
         return MISMATCH
     signed = envelope.sign(payload, open_key(session.screen, key or session.profile.signing_key))
-    request = SignPaymentRequest(
-        name=name, envelope=envelope.to_json(signed), request_id=new_request_id()
-    )
-    answer = await call(session.stubs.payments.SignPayment, request)
+    answer = await _send_signature(session, name, signed)
     session.screen.one(answer, _summary(answer.payment, session))
+    return None
+
+
+@remote(app, "sign-batch", SIGNERS)
+async def _sign_batch(
+    session: Session,
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="As `payment list` shows it.")],
+    fund: Fund,
+    key: _Key = None,
+    yes: _Yes = False,
+) -> int | None:
+    """Read what the bytes of a batch's payments say, agree once, and sign each of them."""
+    payloads = await _unsigned(session, fund, batch)
+    if not payloads:
+        session.screen.say("这一批没有待您签名的付款", "nothing in this batch waits for you")
+        return None
+    said = [parse_payload(payload) for payload in payloads.values()]
+    rows = [
+        (p.payee_name, p.payee_account, format_minor(int(p.amount_minor), p.currency), p.purpose)
+        for p in said
+    ]
+    session.screen.table(_TO_SIGN, rows, on_error=True)
+    total = format_minor(sum(int(each.amount_minor) for each in said), said[0].currency)
+    session.screen.say(f"共 {len(said)} 笔，{total} 元", f"{len(said)} payments, {total} together")
+    if not (yes or session.screen.agree("以上内容无误，全部签名吗？", "Sign exactly these?")):
+        session.screen.say("未签名", "not signed")
+        return MISMATCH
+    opened = open_key(session.screen, key or session.profile.signing_key)
+    for name, payload in payloads.items():
+        await _send_signature(session, name, envelope.sign(payload, opened))
+    listed = ListPaymentsRequest(parent=fund, batch_id=batch)
+    answer = await collect(session.stubs.payments.ListPayments, listed, MAX_ITEMS)
+    session.screen.list(answer, _LISTED, (_row(each, session) for each in answer.payments))
     return None
 
 
@@ -241,6 +266,33 @@ def _payment(fund: str, asked: Request, vouchers: list[str]) -> Payment:
     )
 
 
+async def _unsigned(session: Session, fund: str, batch: str) -> dict[str, bytes]:
+    """The bytes of a batch's payments that wait for a signature of the caller's, by name."""
+    waiting = ListPaymentsRequest(
+        parent=fund,
+        batch_id=batch,
+        states=[PaymentState.PAYMENT_STATE_HELD, PaymentState.PAYMENT_STATE_PARTLY_SIGNED],
+    )
+    listed = await collect(session.stubs.payments.ListPayments, waiting, MAX_ITEMS)
+    me = (await call(session.stubs.parties.GetCaller, GetCallerRequest())).person.name
+    payloads = {}
+    for name in sorted(each.name for each in listed.payments):
+        stored = await call(session.stubs.payments.GetPayment, GetPaymentRequest(name=name))
+        if me not in (signature.person for signature in stored.payment.signatures):
+            _require_asked_for(session, name, stored.payment.signing_payload)
+            payloads[name] = stored.payment.signing_payload
+    return payloads
+
+
+async def _send_signature(
+    session: Session, name: str, signed: envelope.Envelope
+) -> SignPaymentResponse:
+    request = SignPaymentRequest(
+        name=name, envelope=envelope.to_json(signed), request_id=new_request_id()
+    )
+    return await call(session.stubs.payments.SignPayment, request)
+
+
 def _require_asked_for(session: Session, name: str, payload: bytes) -> None:
     """Refuses bytes of another payment or another environment than the signer asked for."""
     said, meant = parse_payload(payload), session.profile.environment
@@ -250,6 +302,19 @@ def _require_asked_for(session: Session, name: str, payload: bytes) -> None:
         raise Complaint(
             f"the bytes are for {said.environment}, you sign for {meant}", "待签内容属于另一环境"
         )
+
+
+def _row(payment: Payment, session: Session) -> Row:
+    return (
+        payment.name,
+        label(PaymentState, payment.state, session.screen.lang),
+        money(payment.amount),
+        payment.payee.display_name,
+        payment.purpose,
+        last(payment.budget_line),
+        moment(payment.create_time),
+        payment.batch_id,
+    )
 
 
 def _summary(payment: Payment, session: Session) -> Iterable[tuple[Column, str]]:

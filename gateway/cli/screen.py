@@ -102,8 +102,13 @@ class Screen:
         """One line of a result that comes little by little."""
         _console().print(Text(clean(text)), soft_wrap=True)
 
-    def table(self, columns: tuple[Column, ...], rows: Iterable[Row]) -> None:
-        """Rows under their labels; only prose is ever folded, and nothing is cut."""
+    def table(
+        self, columns: tuple[Column, ...], rows: Iterable[Row], *, on_error: bool = False
+    ) -> None:
+        """Rows under their labels, on stderr where they belong to a prompt.
+
+        Only prose is ever folded, and nothing is cut.
+        """
         headings = tuple(self.pick(column.zh, column.en) for column in columns)
         cells = [headings, *(tuple(map(clean, row)) for row in rows)]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -112,7 +117,7 @@ class Screen:
             table.add_column(Text(heading), justify=side, overflow="fold", no_wrap=not column.prose)
         for row in cells[1:]:
             table.add_row(*map(Text, row))
-        _console(least_width=_narrowest(columns, cells)).print(table)
+        _console(on_error=on_error, least_width=_narrowest(columns, cells)).print(table)
 
     def facts(self, facts: Iterable[tuple[str, str]], *, on_error: bool = False) -> None:
         """Label and text, one under the other; on stderr where they belong to a prompt."""

@@ -39,6 +39,7 @@ async def apply(
         stays open for reconciliation.
     """
     payment = await _sent(conn, payment, change)
+    payment = await _paid(conn, payment, change)
     state = State(payment.state)
     if absorbs(state, change.event):
         return False
@@ -62,6 +63,14 @@ async def _sent(conn: AsyncConnection, payment: Row, change: Change) -> Row:
     if State(payment.state) is not State.RELEASED:
         return payment
     await move(conn, payment, Change(Event.SEND, GATEWAY, change.now))
+    return await load(conn, payment.fund_id, payment.payment_id)
+
+
+async def _paid(conn: AsyncConnection, payment: Row, change: Change) -> Row:
+    """What comes back had gone out, even if its debit stood in a lump or is still to be stated."""
+    if change.event is not Event.RETURN or (State(payment.state), Event.SETTLE) not in TRANSITIONS:
+        return payment
+    await move(conn, payment, Change(Event.SETTLE, change.actor, change.now, "returned"))
     return await load(conn, payment.fund_id, payment.payment_id)
 
 

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from xinyi.v1.common_pb2 import Money
+from xinyi.v1.party_service_pb2 import GetCallerResponse, Person
 from xinyi.v1.payment_service_pb2 import (
     GetPaymentResponse,
     ListPaymentsResponse,
@@ -123,6 +124,57 @@ def test_bytes_of_another_payment_or_environment_are_never_signed(
     result = zhao("payment", "sign", NAME, "--yes")
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
+    assert fake.requests("SignPayment") == []
+
+
+ME = "parties/wutong-committee/persons/chair"
+
+
+def stored_batch(fake: FakeGateway, *signed_by: str) -> None:
+    """A batch of the one payment, already signed by these persons."""
+    stored(fake)
+    for person in signed_by:
+        fake.answers["GetPayment"].payment.signatures.add(person=person)
+    fake.answers["GetCaller"] = GetCallerResponse(person=Person(name=ME))
+    fake.answers["ListPayments"] = ListPaymentsResponse(payments=[PAYMENT])
+
+
+def test_a_batch_is_read_once_and_each_payment_signed_by_its_own_bytes(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    stored_batch(fake, "parties/other/persons/someone")
+    result = zhao("payment", "sign-batch", "b1", "--fund", "f1", typed="y\n")
+    assert result.exit_code == 0
+    [[asked]] = fake.requests("SignPayment")
+    assert envelope.from_json(asked.envelope).payload == BYTES
+    assert result.stderr.index("1,409.50") < result.stderr.index("全部签名吗")
+
+
+@pytest.mark.parametrize("typed", ["n\n", ""])
+def test_without_a_yes_nothing_of_a_batch_is_signed(
+    typed: str, zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    stored_batch(fake)
+    assert zhao("payment", "sign-batch", "b1", "--fund", "f1", typed=typed).exit_code == 1
+    assert fake.requests("SignPayment") == []
+
+
+def test_what_the_caller_signed_before_is_not_signed_again(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    stored_batch(fake, ME)
+    assert zhao("payment", "sign-batch", "b1", "--fund", "f1", "--yes").exit_code == 0
+    assert fake.requests("SignPayment") == []
+
+
+def test_a_batch_with_bytes_of_another_payment_is_not_signed_at_all(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    stored_batch(fake)
+    fake.answers["GetPayment"].payment.signing_payload = canonical_bytes(
+        payload(payment="funds/f1/payments/p2")
+    )
+    assert zhao("payment", "sign-batch", "b1", "--fund", "f1", "--yes").exit_code == 2
     assert fake.requests("SignPayment") == []
 
 
