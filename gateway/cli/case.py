@@ -11,7 +11,7 @@ from xinyi.v1.reconciliation_service_pb2 import (
 )
 
 from gateway.cli.frame import OPERATOR, Session, group, remote
-from gateway.cli.labels import label
+from gateway.cli.labels import cause, label
 from gateway.cli.options import Limit, OnlyFund, one_of
 from gateway.cli.screen import Column
 from gateway.cli.text import day, money
@@ -54,7 +54,7 @@ async def _list(
         (
             day(case.oldest_date),
             label(CaseKind, case.kind, session.screen.lang),
-            case.cause,
+            cause(case.cause, session.screen.lang),
             money(case.amount),
             case.detail,
             case.name,
@@ -75,7 +75,7 @@ async def _show(
     facts = (
         (_CASE, case.name),
         (_KIND, label(CaseKind, case.kind, lang)),
-        (_CAUSE, case.cause),
+        (_CAUSE, cause(case.cause, lang)),
         (_DETAIL, case.detail),
         (_AMOUNT, money(case.amount)),
         (Column("账户", "Account"), case.bank_account),

@@ -69,6 +69,30 @@ ZH: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+CAUSES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bank_fee": "银行手续费",
+        "bank_interest": "银行结息",
+        "unidentified_receipt": "来款不明",
+        "unexplained_debit": "扣款不明",
+        "overdue": "逾期未到",
+        "in_transit": "在途",
+        "amount": "金额不同",
+        "split": "拆分",
+        "currency": "币种不同",
+        "batch_total": "批次合计不同",
+        "repeated_entry": "银行重复入账",
+        "repeated_line": "账上重复记账",
+        "no_correction_line": "缺红字冲回",
+        "other_account": "记入别的账户",
+        "equal_amounts": "等额难分",
+        "same_id": "编号相同",
+        "too_many_candidates": "候选过多",
+    }
+)
+"""The causes that reconciliation names, in `reconciliation.breaks`."""
+
+
 def prefix(kind: Enumeration) -> str:
     """What all names of an enum begin with: its zero is always ``<PREFIX>_UNSPECIFIED``."""
     return kind.DESCRIPTOR.values_by_number[0].name.removesuffix("UNSPECIFIED")
@@ -83,6 +107,11 @@ def label(kind: Enumeration, number: int, lang: Language) -> str:
         return str(number)
     short = value.name.removeprefix(prefix(kind))
     return ZH.get(value.name, short) if lang == "zh" else short.lower().replace("_", " ")
+
+
+def cause(name: str, lang: Language) -> str:
+    """The likely cause of a case in the person's language; its name where it is new."""
+    return CAUSES_ZH.get(name, name) if lang == "zh" else name.replace("_", " ")
 
 
 def choices(kind: Enumeration) -> tuple[str, ...]:
