@@ -212,7 +212,6 @@ async def settle_lines(
         )
         .table_valued("number", "value_date")
         .render_derived()
-        .render_derived()
     )
     settled = await conn.execute(
         lines.update()
