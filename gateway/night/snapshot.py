@@ -207,7 +207,7 @@ _ACCOUNTS: Final = sa.text("""
     ), chained AS (
         SELECT s.*, lag(s.closing_minor, 1, a.opening_minor) OVER (
             PARTITION BY s.fund_id, s.account_id
-            ORDER BY s.end_date, s.start_date, s.created_at, s.statement_key
+            ORDER BY s.end_date, s.created_at, s.statement_key
         ) AS before_minor
         FROM statements s JOIN bank_accounts a USING (fund_id, account_id)
         WHERE s.end_date BETWEEN a.opening_date AND :day
@@ -217,7 +217,7 @@ _ACCOUNTS: Final = sa.text("""
     ), last AS (
         SELECT DISTINCT ON (fund_id, account_id) * FROM chained
         ORDER BY fund_id, account_id,
-            end_date DESC, start_date DESC, created_at DESC, statement_key DESC
+            end_date DESC, created_at DESC, statement_key DESC
     ), moved AS (
         SELECT fund_id, statement_key, sum(e.amount_minor)::bigint AS moved_minor
         FROM last JOIN bank_entries e USING (fund_id, statement_key)
