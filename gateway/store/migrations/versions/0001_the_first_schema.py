@@ -786,7 +786,7 @@ def _guard() -> None:
     )
     # A party reads its appointments; if it could write them, it would open estates to itself.
     _row_security("appointments", f"party_id = {_MINE}", writable=_EVERYTHING)
-    # Not forced upon the owner, as whom `appointed_parties` looks; the application is not the owner.
+    # Not forced upon the owner, as whom `appointed_parties` looks: the application is another.
     op.execute("ALTER TABLE appointments NO FORCE ROW LEVEL SECURITY")
     _row_security("estates", own_estates)
     _row_security("funds", own_estates)
