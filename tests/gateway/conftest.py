@@ -7,6 +7,7 @@ import atexit
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
@@ -119,7 +120,8 @@ async def gateway(
 @pytest.fixture
 async def callers(gateway: app.Gateway, pki: Pki) -> AsyncIterator[Callers]:
     """The world's people, calling the gateway."""
-    async with Callers(gateway.port, pki) as opened:
+    # A copy of its own: a test that registers somebody more must not reach into another's world.
+    async with Callers(gateway.port, replace(pki, people=dict(pki.people))) as opened:
         yield opened
 
 
