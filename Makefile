@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint generate lock clean
+.PHONY: help setup demo serve test bench lint generate lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ serve: $(READY) ## leave a gateway running with the demo's data
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest
+
+bench: $(READY) ## measure the statement readers beside their yardsticks (QUICK=1 for less)
+	$(BIN)/python -m benchmarks.adapters $(if $(QUICK),--quick)
 
 lint: $(READY) ## ruff, mypy, the import contract, the wire contract
 	$(BIN)/ruff check .

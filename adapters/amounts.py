@@ -15,6 +15,7 @@ _OTHER_DIGITS: Final = {
 }
 """Minor-unit digits that are not two (ISO 4217, table A.1)."""
 
+_MAX_DIGITS: Final = 18
 _AMOUNT: Final = re.compile(r"([+-]?)([0-9]{0,18})(?:\.([0-9]{0,18}))?")
 """At most 18 digits, the bound of an ISO 20022 amount."""
 
@@ -34,6 +35,15 @@ def to_minor(text: str, currency: str) -> int:
     Raises:
         AmountError: Not a plain decimal number, or more decimals than the currency has.
     """
+    whole, _, fraction = text.partition(".")
+    figures = whole + fraction
+    usual = len(fraction) == minor_digits(currency) and len(whole) <= _MAX_DIGITS
+    if usual and figures.isdecimal() and figures.isascii():
+        return int(figures)
+    return _unusual_to_minor(text, currency)
+
+
+def _unusual_to_minor(text: str, currency: str) -> int:
     found = _AMOUNT.fullmatch(text.strip())
     if found is None or not (found[2] or found[3]):
         raise AmountError("not a decimal number of at most 18 digits")

@@ -4,15 +4,24 @@
 the simulator.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from io import BytesIO
 from typing import BinaryIO, Final, TypeAlias
 
-from adapters.amounts import AmountError, to_minor, to_text
-from adapters.formats import xml
-from adapters.formats.entries import UNSTATED_REASON, Identities, check_balances
+from adapters.amounts import to_text
+from adapters.formats import camt_stream, xml
+from adapters.formats.camt_record import (
+    NOT_PROVIDED,
+    Record,
+    UnusableError,
+    balance_of,
+    detailed,
+    whole,
+)
+from adapters.formats.entries import Identities, check_balances
 from adapters.model import (
     Balance,
     Entry,
@@ -25,16 +34,20 @@ from adapters.model import (
 )
 
 VERSION: Final = "camt.053.001.08"
-NOT_PROVIDED: Final = "NOTPROVIDED"
 
-_STATEMENTS: Final = ("Stmt", "Rpt", "Ntfctn")
-_ROOTS: Final = {"Stmt": "camt.053", "Rpt": "camt.052", "Ntfctn": "camt.054"}
+_FORMATS: Final = {"Stmt": "camt.053", "Rpt": "camt.052", "Ntfctn": "camt.054"}
+_PAGINATIONS: Final = {"Stmt": "StmtPgntn", "Rpt": "RptPgntn", "Ntfctn": "NtfctnPgntn"}
+_PAGE: Final = re.compile("[0-9]{1,5}")
 _BOOKED: Final = frozenset({"BOOK", ""})
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is known of a statement before its first entry; its entries follow it."""
+    """What is known of a statement, or of one page of it, before its first entry.
+
+    Its entries follow it. `page` counts from 1; `continues` says that the head before this one was
+    of the page before, so that both are one statement.
+    """
 
     format: str
     statement_id: str
@@ -43,6 +56,9 @@ class Head:
     opening: Balance | None
     closing: Balance | None
     location: str
+    page: int = 1
+    is_last: bool = True
+    continues: bool = False
 
 
 Item: TypeAlias = Head | Entry | Finding
@@ -57,7 +73,10 @@ def parse(content: bytes) -> Parsed:
     heads: list[tuple[Head, list[Entry]]] = []
     findings: list[Finding] = []
     for item in stream(BytesIO(content)):
-        if isinstance(item, Head):
+        if isinstance(item, Head) and item.continues:
+            first, entries = heads[-1]
+            heads[-1] = (replace(first, closing=item.closing), entries)
+        elif isinstance(item, Head):
             heads.append((item, []))
         elif isinstance(item, Entry):
             heads[-1][1].append(item)
@@ -82,85 +101,150 @@ def stream(source: BinaryIO) -> Iterator[Item]:
         ParseError: When the reading comes to what cannot be read.
     """
     reader: _Reader | None = None
-    for element in xml.elements(source, "Ntry", *_STATEMENTS):
-        entry = xml.name_of(element) == "Ntry"
-        holder = element.getparent() if entry else element
-        if holder is None or xml.name_of(holder) not in _STATEMENTS:
-            continue
+    pages: _Pages | None = None
+    for holder, record in camt_stream.steps(source):
         if reader is None:
-            reader = _Reader(holder)
+            reader = _Reader(holder, record, pages)
+            if pages is not reader.pages:
+                yield from pages.left_open() if pages else ()
+            pages = reader.pages
             yield from reader.start()
-        if entry:
-            yield from reader.entry(element)
+        if record is not None:
+            yield from reader.entry(record)
         else:
             yield from reader.end()
             reader = None
-        xml.release(element)
+    if pages is not None:
+        yield from pages.left_open()
+
+
+@dataclass(slots=True)
+class _Pages:
+    """The pages of one statement, mostly one only: what they have in common."""
+
+    first: Head
+    last: Head
+    sum_minor: int = 0
+    identities: Identities = field(default_factory=Identities)
+
+    def go_on_with(self, head: Head) -> bool:
+        """Whether a page is the one after the last of these."""
+        last = self.last
+        same = (last.format, last.statement_id, last.account, last.currency) == (
+            head.format,
+            head.statement_id,
+            head.account,
+            head.currency,
+        )
+        return same and not last.is_last and head.page == last.page + 1
+
+    def left_open(self) -> Iterator[Finding]:
+        """The last page found is not the last, and no balance closes it."""
+        last = self.last
+        if _has_balances(last) and not last.is_last and last.closing is None:
+            message = f"page {last.page} is not the last, and the next is not in this file"
+            yield warning("statement_continues", message, last.location)
 
 
 class _Reader:
-    """Reads one statement; holds its running sum and the ids it has seen."""
+    """Reads one page of a statement; holds its running sum."""
 
-    def __init__(self, holder: xml.Element) -> None:
+    def __init__(self, holder: xml.Element, record: Record | None, pages: _Pages | None) -> None:
         self._findings: list[Finding] = []
-        balances = list(self._balances(holder))
-        opening, closing = _ends(balances)
-        self._head = Head(
-            format=_ROOTS[xml.name_of(holder)],
+        opening, closing = _ends(list(self._balances(holder)))
+        page, is_last = _page(holder)
+        head = Head(
+            format=_FORMATS[xml.name_of(holder)],
             statement_id=xml.text(holder, "Id"),
             account=xml.text(holder, "Acct/Id/IBAN", "Acct/Id/Othr/Id", "Acct/Id/PrtryAcct/Id"),
-            currency=_currency(holder),
+            currency=_currency(holder) or (record.own.currency if record else ""),
             opening=opening,
             closing=closing,
             location=xml.line(holder),
+            page=page,
+            is_last=is_last,
         )
+        continues = pages is not None and pages.go_on_with(head)
+        self._head = replace(head, continues=continues)
+        self._before = pages.last if pages is not None and continues else None
+        self.pages = pages if pages is not None and continues else _Pages(head, head)
+        self.pages.last = self._head
         self._sum_minor = 0
-        self._identities = Identities()
 
     def start(self) -> Iterator[Item]:
         """The head, and what was odd in it."""
-        yield self._head
+        head, before = self._head, self._before
+        yield head
         yield from self._findings
-        if not self._head.account:
-            yield error("account_missing", "the statement names no account", self._head.location)
+        if not head.account:
+            yield error("account_missing", "the statement names no account", head.location)
+        if head.page > 1 and before is None and _has_balances(head) and head.opening is None:
+            message = f"page {head.page}, and the one before it is not in this file"
+            yield warning("statement_continued", message, head.location)
+        if before and before.closing and head.opening and not _joins(before.closing, head.opening):
+            message = f"page {head.page} does not open with what page {before.page} closes with"
+            yield error("pages_inconsistent", message, head.location)
 
     def end(self) -> Iterator[Finding]:
-        """Whether the entries lead from one balance to the other."""
-        head = self._head
-        if head.format == _ROOTS["Stmt"] or (head.opening and head.closing):
+        """Whether the entries lead from one balance to the other, on the page and over all."""
+        head, first = self._head, self.pages.first
+        self.pages.sum_minor += self._sum_minor
+        inner = not head.is_last or head.page > 1
+        if (head.opening and head.closing) or (_has_balances(head) and not inner):
             yield from check_balances(head.opening, head.closing, self._sum_minor, head.location)
+        elif head.is_last and head.continues and first.page == 1 and _has_balances(head):
+            total_minor = self.pages.sum_minor
+            yield from check_balances(first.opening, head.closing, total_minor, first.location)
 
-    def entry(self, element: xml.Element) -> Iterator[Item]:
+    def entry(self, record: Record) -> Sequence[Item]:
         """One booked movement, or one for each of its details where the bank gives them all."""
-        here = xml.line(element)
-        if xml.text(element, "Sts/Cd", "Sts") not in _BOOKED:
-            yield warning("entry_not_booked", "left out: it is not booked", here)
-            return
+        if record.own.status not in _BOOKED:
+            return (warning("entry_not_booked", "left out: it is not booked", record.location),)
         try:
-            entry = _entry(element)
-        except _UnusableError as wrong:
-            yield error(wrong.code, str(wrong), here)
-            return
+            entry = whole(record)
+        except UnusableError as wrong:
+            return (error(wrong.code, str(wrong), record.location),)
         self._sum_minor += entry.amount_minor
+        named = self.pages.identities.named(entry)
+        entries, odd = detailed(named, record)
+        if named is entry and entry.currency == self._head.currency:
+            return (*odd, *entries)
+        return (*self._oddities(entry, named, record.location), *odd, *entries)
+
+    def _oddities(self, entry: Entry, named: Entry, location: str) -> Iterator[Finding]:
         if entry.currency != self._head.currency:
-            yield error("currency_differs", f"an entry in {entry.currency}", here)
-        entry, repeated = self._identities.name(entry, here)
-        yield from repeated
-        yield from _with_details(entry, element, here)
+            yield error("currency_differs", f"an entry in {entry.currency}", location)
+        yield from self.pages.identities.repeated(entry, named, location)
 
     def _balances(self, holder: xml.Element) -> Iterator[tuple[str, Balance]]:
         for element in xml.every(holder, "Bal"):
-            on = xml.day(xml.text(element, "Dt/Dt", "Dt/DtTm"))
             try:
-                amount_minor = _signed(element, "Amt")
-            except _UnusableError as wrong:
+                yield balance_of(element)
+            except UnusableError as wrong:
                 self._findings.append(error(wrong.code, str(wrong), xml.line(element)))
-                continue
-            if on is None:
-                message = "a balance without a date"
-                self._findings.append(error("date_missing", message, xml.line(element)))
-                continue
-            yield xml.text(element, "Tp/CdOrPrtry/Cd", "Tp/Cd"), Balance(on, amount_minor)
+
+
+def _joins(closing: Balance, opening: Balance) -> bool:
+    return closing.amount_minor == opening.amount_minor
+
+
+def _has_balances(head: Head) -> bool:
+    """A report or a notification may do without."""
+    return head.format == _FORMATS["Stmt"]
+
+
+def _page(holder: xml.Element) -> tuple[int, bool]:
+    """The number of the page and whether it is the last; the message's own where none is stated."""
+    name = _PAGINATIONS[xml.name_of(holder)]
+    message = holder.getparent()
+    stated = xml.first(holder, name)
+    if stated is None and message is not None:
+        stated = xml.first(message, "GrpHdr/MsgPgntn")
+    if stated is None:
+        return 1, True
+    number = xml.text(stated, "PgNb")
+    page = int(number) if _PAGE.fullmatch(number) else 1
+    return page, xml.text(stated, "LastPgInd") not in {"false", "0"}
 
 
 def _ends(balances: list[tuple[str, Balance]]) -> tuple[Balance | None, Balance | None]:
@@ -179,178 +263,9 @@ def _ends(balances: list[tuple[str, Balance]]) -> tuple[Balance | None, Balance 
 
 
 def _currency(holder: xml.Element) -> str:
-    """The account's currency, else that of its first amount."""
-    if stated := xml.text(holder, "Acct/Ccy"):
-        return stated
-    for path in ("Bal/Amt", "Ntry/Amt"):
-        amount = xml.first(holder, path)
-        if amount is not None:
-            return amount.get("Ccy", "")
-    return ""
-
-
-class _UnusableError(Exception):
-    """An element without what an entry or a balance must have."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def _signed(element: xml.Element, path: str, otherwise: str = "") -> int:
-    """Minor units, credit positive. RvslInd changes no sign: CdtDbtInd is what happened."""
-    direction = xml.text(element, "CdtDbtInd") or otherwise
-    if direction not in {"CRDT", "DBIT"}:
-        raise _UnusableError("direction_missing", "neither credit nor debit")
-    amount = xml.first(element, path)
-    currency = "" if amount is None else amount.get("Ccy", "")
-    if not currency:
-        # Without its currency the decimals of an amount mean nothing.
-        raise _UnusableError("amount_invalid", "no amount, or one without a currency")
-    try:
-        amount_minor = to_minor(xml.text(element, path), currency)
-    except AmountError as wrong:
-        raise _UnusableError("amount_invalid", str(wrong)) from wrong
-    if amount_minor < 0:
-        raise _UnusableError("amount_invalid", "a negative amount beside a direction")
-    return amount_minor if direction == "CRDT" else -amount_minor
-
-
-def _amount_currency(element: xml.Element) -> str:
-    amount = xml.first(element, "Amt")
-    return "" if amount is None else amount.get("Ccy", "")
-
-
-def _entry(element: xml.Element) -> Entry:
-    """The entry as a whole, with the ids of its detail if it has exactly one."""
-    booked = xml.day(xml.text(element, "BookgDt/Dt", "BookgDt/DtTm"))
-    valued = xml.day(xml.text(element, "ValDt/Dt", "ValDt/DtTm"))
-    booking_date, value_date = booked or valued, valued or booked
-    if booking_date is None or value_date is None:
-        raise _UnusableError("date_missing", "neither booking nor value date")
-    amount_minor = _signed(element, "Amt")
-    entry = Entry(
-        entry_id=xml.text(element, "AcctSvcrRef", "NtryRef"),
-        booking_date=booking_date,
-        value_date=value_date,
-        amount_minor=amount_minor,
-        currency=_amount_currency(element),
-        batch_id=xml.text(element, "NtryDtls/Btch/PmtInfId", "NtryDtls/Btch/MsgId"),
-        text=xml.text(element, "AddtlNtryInf"),
-        reversal=xml.text(element, "RvslInd") in {"true", "1"},
-    )
-    details = xml.every(element, "NtryDtls/TxDtls")
-    return _detailed(entry, details[0]) if len(details) == 1 else entry
-
-
-def _detailed(entry: Entry, detail: xml.Element) -> Entry:
-    """The entry with what one of its details says."""
-    end_to_end_id = xml.text(detail, "Refs/EndToEndId")
-    return_reason = _return_reason(detail)
-    name, account = _counterparty(
-        detail, entry.amount_minor >= 0, entry.reversal or bool(return_reason)
-    )
-    return replace(
-        entry,
-        entry_id=entry.entry_id or xml.text(detail, "Refs/AcctSvcrRef"),
-        reference=xml.text(detail, "RmtInf/Strd/CdtrRefInf/Ref", "Refs/InstrId", "Refs/TxId"),
-        end_to_end_id="" if end_to_end_id == NOT_PROVIDED else end_to_end_id,
-        batch_id=xml.text(detail, "Refs/PmtInfId") or _batch_id(detail) or entry.batch_id,
-        counterparty_name=name,
-        counterparty_account=account,
-        text=_remittance(detail) or xml.text(detail, "AddtlTxInf") or entry.text,
-        return_reason=return_reason,
-    )
-
-
-def _batch_id(detail: xml.Element) -> str:
-    """The batch named beside a detail: one entry may stand for several batches."""
-    group = detail.getparent()
-    return "" if group is None else xml.text(group, "Btch/PmtInfId", "Btch/MsgId")
-
-
-def _remittance(detail: xml.Element) -> str:
-    return " ".join((part.text or "").strip() for part in xml.every(detail, "RmtInf/Ustrd"))
-
-
-def _return_reason(detail: xml.Element) -> str:
-    if xml.first(detail, "RtrInf") is None:
-        return ""
-    return xml.text(detail, "RtrInf/Rsn/Cd", "RtrInf/Rsn/Prtry") or UNSTATED_REASON
-
-
-def _counterparty(detail: xml.Element, credit: bool, undoes: bool) -> tuple[str, str]:
-    """The other side: who paid a credit, who got a debit; the first roles stay in a return."""
-    role = "Dbtr" if credit is not undoes else "Cdtr"
-    found = _party(detail, role)
-    if undoes and not any(found):
-        return _party(detail, "Cdtr" if role == "Dbtr" else "Dbtr")
-    return found
-
-
-def _party(detail: xml.Element, role: str) -> tuple[str, str]:
-    account = f"RltdPties/{role}Acct/Id"
-    name = xml.text(detail, f"RltdPties/{role}/Pty/Nm", f"RltdPties/{role}/Nm")
-    return name, xml.text(detail, f"{account}/IBAN", f"{account}/Othr/Id")
-
-
-def _with_details(entry: Entry, element: xml.Element, here: str) -> Iterator[Item]:
-    """The entry, or its details in its place when all have amounts and these add up."""
-    yield from _batch_findings(entry, element, here)
-    details = xml.every(element, "NtryDtls/TxDtls")
-    if len(details) < 2:  # noqa: PLR2004 - one detail already gave the entry its ids
-        yield entry
-        return
-    amounts_minor = [_detail_minor(entry, detail) for detail in details]
-    known_minor = [amount for amount in amounts_minor if amount is not None]
-    if len(known_minor) < len(details):
-        yield warning("detail_without_amount", "kept whole: a detail has no amount", here)
-        yield entry
-    elif sum(known_minor) != entry.amount_minor:
-        yield warning("batch_sum_differs", "kept whole: its details do not add up to it", here)
-        yield entry
-    else:
-        for number, (detail, amount_minor) in enumerate(zip(details, known_minor, strict=True), 1):
-            part = replace(entry, entry_id=f"{entry.entry_id}/{number}", amount_minor=amount_minor)
-            yield _detailed(part, detail)
-
-
-def _detail_minor(entry: Entry, detail: xml.Element) -> int | None:
-    for path in ("Amt", "AmtDtls/TxAmt/Amt"):
-        amount = xml.first(detail, path)
-        if amount is not None and amount.get("Ccy") == entry.currency:
-            try:
-                return _signed(detail, path, _direction(entry))
-            except _UnusableError:
-                return None
-    return None
-
-
-def _batch_findings(entry: Entry, element: xml.Element, here: str) -> Iterator[Finding]:
-    """Whether the totals that the bank states for a batch agree with what it booked."""
-    groups = xml.every(element, "NtryDtls")
-    for group in groups:
-        stated, given = xml.text(group, "Btch/NbOfTxs"), len(xml.every(group, "TxDtls"))
-        if stated and given and stated.lstrip("0") != str(given):
-            yield warning("batch_count_differs", f"{given} details, not as many as stated", here)
-    if groups and all(xml.first(group, "Btch/TtlAmt") is not None for group in groups):
-        yield from _batch_total_findings(entry, groups, here)
-
-
-def _batch_total_findings(entry: Entry, groups: list[xml.Element], here: str) -> Iterator[Finding]:
-    direction = _direction(entry)
-    batches = [batch for group in groups for batch in xml.every(group, "Btch")]
-    try:
-        total_minor = sum(_signed(batch, "TtlAmt", direction) for batch in batches)
-    except _UnusableError as wrong:
-        yield warning(wrong.code, f"batch total: {wrong}", here)
-        return
-    if total_minor != entry.amount_minor:
-        yield warning("batch_sum_differs", "the batch total is not the entry", here)
-
-
-def _direction(entry: Entry) -> str:
-    return "CRDT" if entry.amount_minor >= 0 else "DBIT"
+    """The account's currency, else that of its first balance; the first entry may name it too."""
+    amount = xml.first(holder, "Bal/Amt")
+    return xml.text(holder, "Acct/Ccy") or ("" if amount is None else amount.get("Ccy", ""))
 
 
 def render(

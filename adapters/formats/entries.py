@@ -1,14 +1,60 @@
 """Rules that hold for the entries of every statement format."""
 
 import hashlib
+from array import array
 from collections import Counter
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from hashlib import blake2b
+from operator import attrgetter
 from typing import Final
 
 from adapters.model import Balance, Entry, Finding, error, warning
 
 UNSTATED_REASON: Final = "unstated"
 """Stands for a return whose reason the bank left out: it is a return all the same."""
+
+
+class _Ids:
+    """A set of ids that takes about 16 bytes for each: a statement may have a million.
+
+    Only 64 bits of each id's digest are kept: that two ids of a statement of a million share
+    them, so that one is reported as repeated, has a chance of one in thirty million.
+    """
+
+    __slots__ = ("_count", "_slots")
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * 64))
+        self._count = 0
+
+    def add(self, entry_id: str) -> bool:
+        """Whether it is new."""
+        digest = blake2b(entry_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        mark = int.from_bytes(digest, "little") or 1
+        at = self._place(mark)
+        if self._slots[at]:
+            return False
+        self._slots[at] = mark
+        self._count += 1
+        if self._count * 2 > len(self._slots):
+            self._grow()
+        return True
+
+    def _place(self, mark: int) -> int:
+        """Where a mark is or belongs: at most half of the slots are taken, so one is free."""
+        slots = self._slots
+        last = len(slots) - 1
+        at = mark & last
+        while slots[at] and slots[at] != mark:
+            at = (at + 1) & last
+        return at
+
+    def _grow(self) -> None:
+        marks = self._slots
+        self._slots = array("Q", bytes(16 * len(marks)))
+        for mark in marks:
+            if mark:
+                self._slots[self._place(mark)] = mark
 
 
 @dataclass(slots=True)
@@ -20,22 +66,36 @@ class Identities:
     names them the same again.
     """
 
-    _seen: Counter[str] = field(default_factory=Counter)
+    _seen: _Ids = field(default_factory=_Ids)
+    _occurrences: Counter[str] = field(default_factory=Counter)
+    """Of those seen more than once."""
 
     def name(self, entry: Entry, location: str) -> tuple[Entry, tuple[Finding, ...]]:
         """The entry under its final id, and a warning where the bank repeated a serial."""
+        named = self.named(entry)
+        return named, self.repeated(entry, named, location)
+
+    def named(self, entry: Entry) -> Entry:
+        """The entry under its final id: itself, if that is the one it has."""
         given = entry.entry_id
         entry_id = given or _digest(entry)
-        self._seen[entry_id] += 1
-        occurrence = self._seen[entry_id]
-        if occurrence == 1:
-            return replace(entry, entry_id=entry_id), ()
-        named = replace(entry, entry_id=f"{entry_id}~{occurrence}")
-        return named, (_repeated(given, location),) if given else ()
+        if self._seen.add(entry_id):
+            return entry if given else replace(entry, entry_id=entry_id)
+        self._occurrences[entry_id] += 1
+        return replace(entry, entry_id=f"{entry_id}~{self._occurrences[entry_id] + 1}")
+
+    def repeated(self, entry: Entry, named: Entry, location: str) -> tuple[Finding, ...]:
+        """A warning where the bank repeated the serial of an entry that `named` renamed."""
+        return (
+            (_repeated(entry.entry_id, location),) if entry.entry_id and named is not entry else ()
+        )
+
+
+_CONTENT: Final = attrgetter(*(one.name for one in fields(Entry)))
 
 
 def _digest(entry: Entry) -> str:
-    content = "\x1f".join(str(value) for value in astuple(entry))
+    content = "\x1f".join(map(str, _CONTENT(entry)))
     return "row-" + hashlib.sha256(content.encode()).hexdigest()[:20]
 
 

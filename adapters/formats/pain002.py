@@ -12,12 +12,20 @@ PARTIAL: Final = "PART"
 REJECTED: Final = "RJCT"
 
 OUTCOMES: Final = {
-    **dict.fromkeys(("RCVD", "ACTC", "ACFC", "PDNG", "PATC"), Outcome.RECEIVED),
-    **dict.fromkeys(("ACCP", "ACWC", "ACSP"), Outcome.ACCEPTED),
-    **dict.fromkeys(("ACSC", "ACCC"), Outcome.SETTLED),
+    **dict.fromkeys(("RCVD", "ACTC", "ACFC", "PDNG", "PATC", "PRES"), Outcome.RECEIVED),
+    **dict.fromkeys(("ACCP", "ACWC", "ACSP", "ACWP", "ACPD", "ACIS"), Outcome.ACCEPTED),
+    **dict.fromkeys(("ACSC", "ACCC", "CPUC"), Outcome.SETTLED),
     REJECTED: Outcome.REJECTED,
+    **dict.fromkeys((PARTIAL, "BLCK", "CANC"), Outcome.UNKNOWN),
 }
-"""ISO 20022 external payment status codes; any other code is UNKNOWN, for a person to read."""
+"""What each ISO 20022 external payment status code lets us conclude, and no more than that.
+
+RECEIVED: seen, checked in form or in funds, waiting for more signatures (PATC) or shown to a debtor
+(PRES). ACCEPTED: the bank will pay or is paying; with ACWP and ACPD the money is under way, with
+ACIS a cheque is. SETTLED: the debtor's account was debited, or the payee fetched the cash (CPUC).
+UNKNOWN: PART says nothing of one payment, BLCK holds the money at neither side, and CANC is the end
+of a recall that we never send. Any code that is not here is UNKNOWN too, for a person to read.
+"""
 
 
 def status(

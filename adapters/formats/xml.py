@@ -14,9 +14,12 @@ from adapters.model import ParseError
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - lxml has no public name for this type
 
+PullParser: TypeAlias = "etree.XMLPullParser[Element]"
+
 _DECLARED: Final = re.compile(rb"<\?xml[^>]{0,200}?encoding=[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _CHINESE: Final = frozenset({"gb2312", "gbk", "gb18030", "cp936"})
 """What banks declare for text that is GB18030 in truth: it contains the others."""
+_UTF_8: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
 _HEAD_BYTES: Final = 512
 
 
@@ -36,10 +39,39 @@ def refusing() -> Iterator[None]:
 
 def _encoding(source: BinaryIO) -> str | None:
     """The encoding to force, or None to believe the file."""
-    declared = _DECLARED.search(source.read(_HEAD_BYTES))
+    return "gb18030" if _declared(source)[1] in _CHINESE else None
+
+
+def codec(source: BinaryIO) -> str | None:
+    """Python's name of the encoding of a file; None for one that only the parser knows."""
+    head, declared = _declared(source)
+    if declared in _CHINESE:
+        return "gb18030"
+    plain = b"\0" not in head and declared in _UTF_8
+    return "utf-8" if plain else None
+
+
+def _declared(source: BinaryIO) -> tuple[bytes, str]:
+    """The file's beginning and the encoding it declares; the source is rewound."""
+    head = source.read(_HEAD_BYTES)
     source.seek(0)
-    name = declared[1].decode("ascii").lower() if declared else ""
-    return "gb18030" if name in _CHINESE else None
+    declared = _DECLARED.search(head)
+    return head, declared[1].decode("ascii").lower() if declared else ""
+
+
+def pull_parser(tags: tuple[str, ...], encoding: str | None) -> PullParser:
+    """A parser for finished elements of these qualified names, as strict as all others here."""
+    return etree.XMLPullParser(
+        events=("end",),
+        tag=tags,
+        encoding=encoding,
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        remove_comments=True,
+        remove_pis=True,
+        huge_tree=False,
+    )
 
 
 def _events(
@@ -61,8 +93,8 @@ def _events(
     )
 
 
-def namespace_of_document(source: BinaryIO) -> str:
-    """The namespace of the root element; the source is rewound.
+def root_of_document(source: BinaryIO) -> Element:
+    """The root element as it starts; the source is rewound.
 
     Raises:
         ParseError: `xml_malformed`, or `doctype_refused`: a bank has no use for a DOCTYPE, and
@@ -73,7 +105,16 @@ def namespace_of_document(source: BinaryIO) -> str:
     source.seek(0)
     if root.getroottree().docinfo.doctype:
         raise ParseError("doctype_refused", "a bank file carries no DOCTYPE", "line 1")
-    return _namespace(root)
+    return root
+
+
+def namespace_of_document(source: BinaryIO) -> str:
+    """The namespace of the root element; the source is rewound.
+
+    Raises:
+        ParseError: As `root_of_document`.
+    """
+    return namespace_of(root_of_document(source))
 
 
 def elements(source: BinaryIO, *names: str) -> Iterator[Element]:
@@ -110,7 +151,8 @@ def release(element: Element) -> None:
         parent.remove(before)
 
 
-def _namespace(element: Element) -> str:
+def namespace_of(element: Element) -> str:
+    """The element's namespace; empty for none."""
     return _split(str(element.tag))[0]
 
 
@@ -133,12 +175,12 @@ def _qualified(namespace: str, path: str) -> str:
 
 def first(element: Element, path: str) -> Element | None:
     """The first descendant at a path such as `Acct/Id/IBAN`, in the element's own namespace."""
-    return element.find(_qualified(_namespace(element), path))
+    return element.find(_qualified(namespace_of(element), path))
 
 
 def every(element: Element, path: str) -> list[Element]:
     """All descendants at a path, in order."""
-    return element.findall(_qualified(_namespace(element), path))
+    return element.findall(_qualified(namespace_of(element), path))
 
 
 def text(element: Element, *paths: str) -> str:
@@ -157,8 +199,14 @@ def line(element: Element) -> str:
 
 def day(written: str) -> date | None:
     """The date of an ISO date or date-time as the bank wrote it, in the bank's own time."""
+    return _date(written[:10])
+
+
+@lru_cache(maxsize=512)
+def _date(written: str) -> date | None:
+    """Cached: a file names few dates, each very often."""
     try:
-        return date.fromisoformat(written[:10])
+        return date.fromisoformat(written)
     except ValueError:
         return None
 
@@ -185,7 +233,7 @@ def document(message: str) -> Element:
 def put(parent: Element, path: str, value: str | None = None) -> Element:
     """Append a new chain of elements and set the innermost text; returns the innermost."""
     for step in path.split("/"):
-        parent = etree.SubElement(parent, f"{{{_namespace(parent)}}}{step}")
+        parent = etree.SubElement(parent, f"{{{namespace_of(parent)}}}{step}")
     if value is not None:
         parent.text = value
     return parent

@@ -272,3 +272,92 @@ def test_a_stream_gives_the_head_first_and_then_every_entry_in_order() -> None:
     assert isinstance(head, camt053.Head)
     assert (head.statement_id, head.opening, head.closing) == ("S", opening, closing)
     assert tuple(entries) == rows
+
+
+def pages(*held: str, message_page: str = "") -> bytes:
+    """Statements of one file, each with its own balances and entries already written."""
+    head = f"<GrpHdr><MsgId>M</MsgId>{message_page}</GrpHdr>"
+    return (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><Message>'
+        f"{head}{''.join(held)}</Message></Document>"
+    ).encode()
+
+
+def page(number: int, last: bool, *held: str, statement: str = "S1") -> str:
+    place = f"<PgNb>{number}</PgNb><LastPgInd>{str(last).lower()}</LastPgInd>"
+    account = "<Acct><Id><Othr><Id>44020001</Id></Othr></Id><Ccy>CNY</Ccy></Acct>"
+    return (
+        f"<Stmt><Id>{statement}</Id><StmtPgntn>{place}</StmtPgntn>{account}{''.join(held)}</Stmt>"
+    )
+
+
+FIRST = (balance("OPBD", "1000.00"), balance("ITBD", "900.00"), entry("100.00"))
+SECOND = (balance("ITBD", "900.00"), balance("CLBD", "860.00"), entry("40.00", serial="E2"))
+
+
+def test_pages_of_one_file_are_one_statement() -> None:
+    parsed = camt053.parse(pages(page(1, False, *FIRST), page(2, True, *SECOND)))
+    statement = only(parsed)
+    assert [e.entry_id for e in statement.entries] == ["E1", "E2"]
+    assert (statement.opening, statement.closing) == (Balance(DAY, 100000), Balance(DAY, 86000))
+    assert parsed.findings == ()
+
+
+def test_pages_without_interim_balances_are_checked_as_a_whole() -> None:
+    first = page(1, False, balance("OPBD", "1000.00"), entry("100.00"))
+    assert codes(camt053.parse(pages(first, page(2, True, *SECOND[1:])))) == []
+    wrong = page(2, True, SECOND[1], entry("39.99", serial="E2"))
+    assert codes(camt053.parse(pages(first, wrong))) == ["statement_inconsistent"]
+
+
+def test_an_id_used_again_on_the_next_page_is_named() -> None:
+    again = (*SECOND[:2], entry("40.00"))
+    parsed = camt053.parse(pages(page(1, False, *FIRST), page(2, True, *again)))
+    assert [e.entry_id for e in only(parsed).entries] == ["E1", "E1~2"]
+    assert codes(parsed) == ["entry_repeated"]
+
+
+def test_a_page_that_does_not_open_where_the_last_one_closed_is_an_error() -> None:
+    moved = (balance("ITBD", "901.00"), balance("CLBD", "861.00"), SECOND[2])
+    parsed = camt053.parse(pages(page(1, False, *FIRST), page(2, True, *moved)))
+    assert codes(parsed) == ["pages_inconsistent"]
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        ((page(1, False, balance("OPBD", "1.00")),), ["statement_continues"]),
+        ((page(2, True, balance("CLBD", "1.00")),), ["statement_continued"]),
+        ((page(1, False, *FIRST),), []),
+        ((page(2, True, *SECOND),), []),
+        (
+            (page(1, False, balance("OPBD", "1.00")), page(3, True, balance("CLBD", "1.00"))),
+            ["statement_continues", "statement_continued"],
+        ),
+        (
+            (
+                page(1, False, balance("OPBD", "1.00")),
+                page(2, True, balance("CLBD", "1.00"), statement="S2"),
+            ),
+            ["statement_continues", "statement_continued"],
+        ),
+    ],
+)
+def test_a_page_alone_says_what_it_lacks(held: tuple[str, ...], expected: list[str]) -> None:
+    parsed = camt053.parse(pages(*held))
+    assert codes(parsed) == expected
+    assert len(parsed.statements) == len(held)
+
+
+def test_the_page_of_the_message_stands_for_its_statement() -> None:
+    whole = file(balances=(OPENING,)).decode().partition("<Message>")[2].partition("</Message>")[0]
+    place = "<MsgPgntn><PgNb>1</PgNb><LastPgInd>false</LastPgInd></MsgPgntn>"
+    assert codes(camt053.parse(pages(whole, message_page=place))) == ["statement_continues"]
+    assert codes(camt053.parse(pages(whole))) == ["balance_missing"]
+
+
+def test_statements_that_state_no_page_are_never_joined() -> None:
+    one = file(entry("100.00")).decode().partition("<Message>")[2].partition("</Message>")[0]
+    parsed = camt053.parse(pages(one, one))
+    assert [len(statement.entries) for statement in parsed.statements] == [1, 1]
+    assert parsed.findings == ()

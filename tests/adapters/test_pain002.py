@@ -56,11 +56,11 @@ def test_every_version_reads_the_same(version: str) -> None:
 @pytest.mark.parametrize(
     ("code", "outcome"),
     [
-        *((code, Outcome.RECEIVED) for code in ("RCVD", "ACTC", "PDNG", "PATC")),
-        *((code, Outcome.ACCEPTED) for code in ("ACCP", "ACWC", "ACSP")),
-        *((code, Outcome.SETTLED) for code in ("ACSC", "ACCC")),
+        *((code, Outcome.RECEIVED) for code in ("RCVD", "ACTC", "ACFC", "PDNG", "PATC", "PRES")),
+        *((code, Outcome.ACCEPTED) for code in ("ACCP", "ACWC", "ACSP", "ACWP", "ACPD", "ACIS")),
+        *((code, Outcome.SETTLED) for code in ("ACSC", "ACCC", "CPUC")),
         ("RJCT", Outcome.REJECTED),
-        ("CANC", Outcome.UNKNOWN),
+        *((code, Outcome.UNKNOWN) for code in ("PART", "BLCK", "CANC")),
         ("anything", Outcome.UNKNOWN),
     ],
 )
