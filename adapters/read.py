@@ -6,7 +6,8 @@ from datetime import date
 from io import BytesIO
 from typing import Any, Final
 
-from adapters.formats import camt053, mt940, pain002, xml
+from adapters.formats import bai2, camt053, mt940, ofx, pain002, sheet, table, xml
+from adapters.formats.bounds import check_lines
 from adapters.model import MAX_FILE_BYTES, Balance, Entry, Finding, Parsed, ParseError, StatusReport
 
 _ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -14,23 +15,32 @@ _ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIP_MEMBERS: Final = 100
 _ZIP_BYTES: Final = 1 << 26
 """Of all members together."""
+_TEXT_BYTES: Final = 1 << 27
+"""Of a format that is decoded whole."""
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 _STATEMENT_FORMATS: Final = ("camt.052", "camt.053", "camt.054")
 
 
-def parse(content: bytes, name: str = "") -> Parsed:
-    """The statements in a file: camt.052/053/054, MT940/942, or a zip of these.
+def parse(content: bytes, name: str = "", map_id: str | None = None, account: str = "") -> Parsed:
+    """The statements in a file: camt.052/053/054, MT940/942, BAI2, OFX, CSV, .xlsx, or a zip.
 
     Args:
         content: The file's bytes.
         name: The file's name, only to say in an error which file it was.
+        map_id: The column map of a table, see `formats.table.list_maps`; without it the one map
+            whose header the table has. With it the file is a table, whatever it looks like.
+        account: The account a table is of, where the table does not tell or masks it.
 
     Raises:
         ParseError: The file cannot be used at all; with code and location.
+        LookupError: There is no such column map.
     """
+    by = None if map_id is None else table.load_map(map_id)
     try:
         _check_size(content)
-        return _unzipped(content) if content.startswith(_ZIP_MARKS) else _single(content)
+        if content.startswith(_ZIP_MARKS) and not sheet.is_workbook(content):
+            return _unzipped(content, by, account)
+        return _single(content, by, account)
     except ParseError as wrong:
         if name:
             wrong.add_note(f"in {name}")
@@ -75,9 +85,16 @@ def _is_xml(content: bytes) -> bool:
     return start.startswith((b"<", *_UTF16_MARKS))
 
 
-def _single(content: bytes) -> Parsed:
-    if not _is_xml(content):
-        return _fields(content)
+def _single(content: bytes, by: table.ColumnMap | None, account: str) -> Parsed:
+    if by is not None:
+        return table.parse(content, by, account)
+    if ofx.is_ofx(content):
+        _check_text(content)
+        return ofx.parse(content)
+    return _message_parsed(content) if _is_xml(content) else _fields(content, account)
+
+
+def _message_parsed(content: bytes) -> Parsed:
     message = xml.namespace_of_document(BytesIO(content)).rpartition(":")[2]
     if message.startswith(_STATEMENT_FORMATS):
         return camt053.parse(content)
@@ -86,15 +103,27 @@ def _single(content: bytes) -> Parsed:
     raise ParseError("format_unknown", "XML of no message known here", "line 1")
 
 
-def _fields(content: bytes) -> Parsed:
-    if not mt940.MARK.search(mt940.decode(content)):
-        raise ParseError("format_unknown", "neither XML nor MT940")
-    return mt940.parse(content)
+def _fields(content: bytes, account: str) -> Parsed:
+    """A format without tags: known by how it begins, by a field, or by a table's header."""
+    if sheet.is_workbook(content):
+        return table.parse(content, table.find_map(content), account)
+    if bai2.MARK.match(content):
+        _check_text(content)
+        return bai2.parse(content)
+    check_lines(content)
+    if mt940.MARK.search(mt940.decode(content)):
+        return mt940.parse(content)
+    return table.parse(content, table.find_map(content), account)
 
 
-def _unzipped(content: bytes) -> Parsed:
+def _check_text(content: bytes) -> None:
+    if len(content) > _TEXT_BYTES:
+        raise ParseError("file_too_large", f"more than {_TEXT_BYTES} bytes")
+
+
+def _unzipped(content: bytes, by: table.ColumnMap | None, account: str) -> Parsed:
     """What the members say together, in the archive's order; a broken one refuses the archive."""
-    members = [_single(member) for member in _members(content)]
+    members = [_single(member, by, account) for member in _members(content)]
     if not members:
         raise ParseError("file_empty", "no file in the archive")
     return Parsed(

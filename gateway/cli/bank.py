@@ -1,6 +1,7 @@
 """`xinyi bank`: files from and to the banks."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -273,16 +274,55 @@ def _simulate(
 
 
 @offline(app, "parse", EVERYONE)
-def _parse(screen: Screen, file: InputFile) -> int | None:
-    """Read a statement file offline (camt.052/053/054, MT940/942, or a zip) and print it."""
+def _parse(
+    screen: Screen,
+    file: InputFile,
+    map_id: Annotated[
+        str | None,
+        typer.Option("--map", metavar="MAP", help="Column map of a CSV or .xlsx, if not found."),
+    ] = None,
+    account: Annotated[
+        str, typer.Option(metavar="NUMBER", help="Account of a table that masks or omits it.")
+    ] = "",
+) -> int | None:
+    """Read a bank's statement file offline and print it.
+
+    Knows camt.052/053/054, MT940/942, BAI2, OFX, CSV and .xlsx of Chinese banks, and a zip of
+    these, by their content.
+    """
     from adapters import read  # noqa: PLC0415 - its parsers would slow every other command
 
-    parsed = _read(file)
+    parsed = _read(file, map_id, account)
     if screen.as_json:
         write_data(read.to_json(parsed))
     else:
         _print_parsed(screen, parsed)
-    return MISMATCH if any(each.severity == "error" for each in parsed.findings) else None
+    return _status(parsed.findings)
+
+
+@offline(app, "check", OPERATOR)
+def _check(
+    screen: Screen,
+    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="As `bank profiles` lists.")],
+    file: InputFile,
+) -> int | None:
+    """Say what is wrong with a file for or from a bank, by the bank's own profile.
+
+    Exit status: 0 nothing that the bank would refuse, 1 errors, 2 failure.
+    """
+    from adapters.connection import check_file  # noqa: PLC0415 - as above
+
+    try:
+        findings = check_file(profile, file.read_bytes())
+    except LookupError as error:
+        raise Complaint(str(error.args[0]), "没有此银行配置") from None
+    if screen.as_json:
+        write_data([asdict(each) for each in findings])
+    elif findings:
+        screen.table(_FINDINGS, map(_finding_row, findings))
+    else:
+        screen.line(screen.pick("没有问题", "nothing wrong"))
+    return _status(findings)
 
 
 @offline(app, "profiles", OPERATOR)
@@ -308,23 +348,33 @@ def _profiles(screen: Screen) -> None:
     screen.table(_PROFILES, rows)
 
 
-def _read(file: Path) -> "model.Parsed":
+def _read(file: Path, map_id: str | None, account: str) -> "model.Parsed":
     from adapters import model, read  # noqa: PLC0415 - as above
 
     if file.stat().st_size > model.MAX_FILE_BYTES:
         raise Complaint(f"{file.name} is too large", "文件过大")
     try:
-        return read.parse(file.read_bytes(), file.name)
+        return read.parse(file.read_bytes(), file.name, map_id, account)
     except model.ParseError as error:
         raise Complaint(f"{file.name}: {error}", "文件无法读取") from None
+    except LookupError as error:
+        raise Complaint(str(error.args[0]), "没有此列映射") from None
+
+
+def _status(findings: "tuple[model.Finding, ...]") -> int | None:
+    """A warning is for a person to know of; an error is for one to mend."""
+    return MISMATCH if any(each.severity == "error" for each in findings) else None
+
+
+def _finding_row(finding: "model.Finding") -> Row:
+    return finding.severity.value, finding.code, finding.message, finding.location
 
 
 def _print_parsed(screen: Screen, parsed: "model.Parsed") -> None:
     screen.table(_PARSED, map(_parsed_row, parsed.statements))
     screen.table(_PARSED_ENTRIES, _parsed_entry_rows(parsed.statements))
     if parsed.findings:
-        rows = ((f.severity.value, f.code, f.message, f.location) for f in parsed.findings)
-        screen.table(_FINDINGS, rows)
+        screen.table(_FINDINGS, map(_finding_row, parsed.findings))
 
 
 def _parsed_row(statement: "model.Statement") -> Row:

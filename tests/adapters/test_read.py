@@ -246,3 +246,58 @@ def test_the_json_shows_findings_and_missing_balances() -> None:
         "balance_missing",
         "currency_missing",
     }
+
+
+TABLE = (
+    "账号：4402000100000000001\n交易日期,摘要,借方发生额,贷方发生额,余额,对方户名,对方账号\n"
+    "2026-03-02,清运费,5.00,,95.00,王师傅,6222\n"
+)
+OFX = (
+    "OFXHEADER:100\n<OFX><STMTRS><CURDEF>CNY<BANKACCTFROM><ACCTID>44020001</BANKACCTFROM>"
+    "<STMTTRN><DTPOSTED>20260302<TRNAMT>-5.00<FITID>E1</STMTTRN></STMTRS></OFX>"
+)
+BAI2 = (
+    "01,B,F,260302,0900,1,,,2/\n02,F,B,1,260302,2400,CNY,2/\n"
+    "03,44020001,,010,10000,,,015,9500,,/\n16,475,500,,E1,,/\n"
+    "49,20000,3/\n98,20000,1,5/\n99,20000,1,7/\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (CAMT, "camt.053"),
+        (MT940.encode(), "MT940"),
+        (BAI2.encode(), "BAI2"),
+        (b"\xef\xbb\xbf" + BAI2.encode(), "BAI2"),
+        (OFX.encode(), "OFX"),
+        (b'<?xml version="1.0"?>\n<?OFX OFXHEADER="200"?>' + OFX[14:].encode(), "OFX"),
+        (TABLE.encode(), "table"),
+        (TABLE.encode("gb18030"), "table"),
+        (archive(CAMT, MT940.encode(), TABLE.encode()), "camt.053+MT940+table"),
+    ],
+)
+def test_every_format_is_known_by_its_content_whatever_its_name(content: bytes, form: str) -> None:
+    parsed = parse(content, name="statement.bin")
+    assert parsed.format == form
+    assert {e.amount_minor for one in parsed.statements for e in one.entries} == {-500}
+
+
+def test_a_named_map_is_used_and_an_unknown_one_is_the_callers_mistake() -> None:
+    assert parse(TABLE.encode(), map_id="company-two-sides") == parse(TABLE.encode())
+    with pytest.raises(ParseError, match="header_missing"):
+        parse(TABLE.encode(), map_id="icbc-personal")
+    with pytest.raises(LookupError):
+        parse(TABLE.encode(), map_id="no-such-map")
+
+
+def test_the_account_of_the_caller_reaches_the_table() -> None:
+    bare = TABLE.partition("\n")[2].encode()
+    assert [one.code for one in parse(bare).findings] == ["account_missing"]
+    parsed = parse(bare, account="4402000100000000001")
+    assert parsed.findings == ()
+    assert parsed.statements[0].account == "4402000100000000001"
+
+
+def test_an_archive_inside_an_archive_is_refused() -> None:
+    assert refused(archive(archive(CAMT))) in {"nul_byte", "format_unknown"}

@@ -142,3 +142,25 @@ def test_help_says_each_command_without_loading_the_heavy_parts() -> None:
     assert loaded == "[]"
     nouns = "bank case demo estate fund keys ledger line party payment reconcile run serve voucher"
     assert all(f" {noun} " in helped for noun in [*nouns.split(), "whoami"])
+
+
+def test_a_file_is_checked_by_the_profile_of_its_bank(
+    xinyi: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "s.sta").write_text(STATEMENT.format(closing="859,05"), "gb18030")
+    good = xinyi("bank", "check", "demo", "s.sta")
+    assert (good.exit_code, good.stdout.strip()) == (0, "没有问题")
+    (tmp_path / "s.sta").write_text(STATEMENT.format(closing="860,05"), "gb18030")
+    wrong = xinyi("bank", "check", "demo", "s.sta", "--json")
+    assert wrong.exit_code == 1
+    assert [each["code"] for each in json.loads(wrong.stdout)] == ["statement_inconsistent"]
+
+
+def test_a_profile_or_a_column_map_that_is_not_there_is_named(
+    xinyi: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "s.csv").write_text("日期,金额\n2026-11-02,1.00\n")
+    for args in (("check", "nobank", "s.csv"), ("parse", "s.csv", "--map", "nomap")):
+        result = xinyi("bank", *args)
+        assert result.exit_code == 2
+        assert args[-1 if args[0] == "parse" else 1] in result.stderr
