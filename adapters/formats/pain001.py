@@ -1,4 +1,4 @@
-"""pain.001, the order to pay: rendered as version .001.09, read by the simulator."""
+"""pain.001, the order to pay: rendered as version .001.03 or .001.09, read in any version."""
 
 from datetime import date
 from typing import Final
@@ -6,9 +6,11 @@ from typing import Final
 from adapters.amounts import AmountError, to_minor, to_text
 from adapters.formats import xml
 from adapters.model import Batch, ParseError, Payment
-from adapters.profile import BankProfile
+from adapters.profile import BankProfile, Customer
 
 VERSION: Final = "pain.001.001.09"
+OLDER_VERSION: Final = "pain.001.001.03"
+_VERSIONS: Final = (VERSION, OLDER_VERSION)
 CLEARING_SYSTEM: Final = "CNAPS"
 """The clearing system of 联行号 in the external code list of ISO 20022."""
 NOT_PROVIDED: Final = "NOTPROVIDED"
@@ -20,23 +22,37 @@ def render(batch: Batch, profile: BankProfile) -> bytes:
     Check `violations` first: this writes what it is given.
 
     Raises:
-        ValueError: A text holds a control character, which XML cannot carry.
+        ValueError: A text holds a control character, which XML cannot carry; or the profile's
+            format is no version of this message.
     """
-    root = xml.document(VERSION)
+    if profile.outbound_format not in _VERSIONS:
+        raise ValueError(f"{profile.outbound_format} is no version of pain.001 written here")
+    root = xml.document(profile.outbound_format)
     message = xml.put(root, "CstmrCdtTrfInitn")
-    _put_header(xml.put(message, "GrpHdr"), batch)
+    _put_header(xml.put(message, "GrpHdr"), batch, profile)
     information = xml.put(message, "PmtInf")
-    _put_information(information, batch)
+    _put_information(information, batch, profile)
     for payment in batch.payments:
-        _put_payment(xml.put(information, "CdtTrfTxInf"), payment)
+        _put_payment(xml.put(information, "CdtTrfTxInf"), payment, profile)
     return xml.written(root, profile.charset)
 
 
-def _put_header(header: xml.Element, batch: Batch) -> None:
+def _put_header(header: xml.Element, batch: Batch, profile: BankProfile) -> None:
     xml.put(header, "MsgId", batch.message_id)
     xml.put(header, "CreDtTm", xml.moment(batch.created_at))
     _put_totals(header, batch)
-    xml.put(header, "InitgPty/Nm", batch.debtor_name)
+    party = xml.put(header, "InitgPty")
+    xml.put(party, "Nm", batch.debtor_name)
+    if profile.customer:
+        _put_customer(xml.put(party, "Id/OrgId"), profile.customer)
+
+
+def _put_customer(organisation: xml.Element, customer: Customer) -> None:
+    xml.put(organisation, "Othr/Id", customer.id)
+    if customer.social_credit_code:
+        other = xml.put(organisation, "Othr")
+        xml.put(other, "Id", customer.social_credit_code)
+        xml.put(other, "SchmeNm/Prtry", "USCC")
 
 
 def _put_totals(parent: xml.Element, batch: Batch) -> None:
@@ -44,35 +60,50 @@ def _put_totals(parent: xml.Element, batch: Batch) -> None:
     xml.put(parent, "CtrlSum", to_text(batch.total_minor, batch.payments[0].currency))
 
 
-def _put_information(information: xml.Element, batch: Batch) -> None:
+def _put_information(information: xml.Element, batch: Batch, profile: BankProfile) -> None:
+    iso = profile.iso
     xml.put(information, "PmtInfId", batch.batch_id)
     xml.put(information, "PmtMtd", "TRF")
     xml.put(information, "BtchBookg", "true" if batch.batch_booking else "false")
     _put_totals(information, batch)
-    xml.put(information, "ReqdExctnDt/Dt", batch.execution_date.isoformat())
+    xml.put_some(information, "PmtTpInf/SvcLvl/Cd", iso.service_level)
+    # Version .03 knows a date only; later ones let the bank choose between date and date-time.
+    older = profile.outbound_format == OLDER_VERSION
+    execution = "ReqdExctnDt" if older else "ReqdExctnDt/Dt"
+    xml.put(information, execution, batch.execution_date.isoformat())
     xml.put(information, "Dbtr/Nm", batch.debtor_name)
-    xml.put(information, "DbtrAcct/Id/Othr/Id", batch.debtor_account)
+    _put_account(xml.put(information, "DbtrAcct"), batch.debtor_account, profile)
     agent = xml.put(information, "DbtrAgt/FinInstnId")
     if batch.debtor_bank_code:
-        _put_bank(agent, batch.debtor_bank_code)
+        _put_bank(agent, batch.debtor_bank_code, profile)
     else:
         xml.put(agent, "Othr/Id", NOT_PROVIDED)
+    xml.put_some(information, "ChrgBr", iso.charge_bearer)
 
 
-def _put_bank(agent: xml.Element, bank_code: str) -> None:
+def _put_account(account: xml.Element, number: str, profile: BankProfile) -> None:
+    iban = profile.iso.account_scheme == "iban"
+    xml.put(account, "Id/IBAN" if iban else "Id/Othr/Id", number)
+
+
+def _put_bank(agent: xml.Element, bank_code: str, profile: BankProfile) -> None:
+    if profile.iso.bank_code_scheme == "bic":
+        older = profile.outbound_format == OLDER_VERSION
+        xml.put(agent, "BIC" if older else "BICFI", bank_code)
+        return
     member = xml.put(agent, "ClrSysMmbId")
     xml.put(member, "ClrSysId/Cd", CLEARING_SYSTEM)
     xml.put(member, "MmbId", bank_code)
 
 
-def _put_payment(transfer: xml.Element, payment: Payment) -> None:
+def _put_payment(transfer: xml.Element, payment: Payment, profile: BankProfile) -> None:
     xml.put(transfer, "PmtId/EndToEndId", payment.end_to_end_id)
     amount = xml.put(transfer, "Amt/InstdAmt", to_text(payment.amount_minor, payment.currency))
     amount.set("Ccy", payment.currency)
     if payment.payee_bank_code:
-        _put_bank(xml.put(transfer, "CdtrAgt/FinInstnId"), payment.payee_bank_code)
+        _put_bank(xml.put(transfer, "CdtrAgt/FinInstnId"), payment.payee_bank_code, profile)
     xml.put(transfer, "Cdtr/Nm", payment.payee_name)
-    xml.put(transfer, "CdtrAcct/Id/Othr/Id", payment.payee_account)
+    _put_account(xml.put(transfer, "CdtrAcct"), payment.payee_account, profile)
     xml.put_some(transfer, "RmtInf/Ustrd", payment.purpose)
 
 
@@ -95,7 +126,7 @@ def _batch(message: xml.Element) -> Batch:
         batch_id=_required(information, "PmtInfId"),
         debtor_name=xml.text(information, "Dbtr/Nm"),
         debtor_account=_required(information, "DbtrAcct/Id/Othr/Id", "DbtrAcct/Id/IBAN"),
-        debtor_bank_code=xml.text(information, "DbtrAgt/FinInstnId/ClrSysMmbId/MmbId"),
+        debtor_bank_code=_bank(information, "DbtrAgt"),
         created_at=xml.instant(message, "GrpHdr/CreDtTm"),
         execution_date=_execution_date(information),
         payments=tuple(map(_payment, xml.every(information, "CdtTrfTxInf"))),
@@ -103,6 +134,12 @@ def _batch(message: xml.Element) -> Batch:
     )
     _check_totals(message, batch)
     return batch
+
+
+def _bank(element: xml.Element, agent: str) -> str:
+    identified = f"{agent}/FinInstnId"
+    names = ("ClrSysMmbId/MmbId", "BICFI", "BIC")
+    return xml.text(element, *(f"{identified}/{name}" for name in names))
 
 
 def _required(element: xml.Element, *paths: str) -> str:
@@ -125,7 +162,7 @@ def _payment(transfer: xml.Element) -> Payment:
         end_to_end_id=_required(transfer, "PmtId/EndToEndId"),
         payee_name=xml.text(transfer, "Cdtr/Nm"),
         payee_account=_required(transfer, "CdtrAcct/Id/Othr/Id", "CdtrAcct/Id/IBAN"),
-        payee_bank_code=xml.text(transfer, "CdtrAgt/FinInstnId/ClrSysMmbId/MmbId"),
+        payee_bank_code=_bank(transfer, "CdtrAgt"),
         amount_minor=_amount_minor(transfer, _required(transfer, "Amt/InstdAmt"), currency),
         currency=currency,
         purpose=xml.text(transfer, "RmtInf/Ustrd"),

@@ -1,5 +1,6 @@
 """Files handed over through directories, so that a crash at any step loses or doubles nothing."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -7,6 +8,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from adapters.model import MAX_FILE_BYTES, ParseError
 
 _PART: Final = ".part"
 _REASON: Final = ".reason.json"
@@ -167,3 +170,55 @@ def _move(path: Path, target: Path) -> None:
     path.unlink()
     sync(target.parent)
     sync(path.parent)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ParseError("file_too_large", f"more than {MAX_FILE_BYTES} bytes")
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryTransport:
+    """Two folders that another program empties and fills, for example a bank's own client."""
+
+    outbox: Path
+    inbox: Path
+    done: Path
+    """Where files of the inbox go once they are kept here."""
+
+    async def deliver(self, content: bytes, name: str) -> None:
+        """Put a file into the outbox; raises as `place` does."""
+        if not is_plain(name):
+            raise ValueError("the name of a delivery is a plain file name")
+        await asyncio.to_thread(place, content, self.outbox / name)
+
+    async def find(self, content: bytes, name: str) -> bool | None:
+        """True if the file lies in the outbox; else None: it may have been taken.
+
+        Raises:
+            NameTakenError: Another content is there under this name.
+        """
+        return await asyncio.to_thread(_is_there, content, self.outbox / name) or None
+
+    async def collect(self) -> list[str]:
+        """The names of the complete files in the inbox."""
+        return [path.name for path in await asyncio.to_thread(collect, self.inbox)]
+
+    async def fetch(self, name: str) -> bytes:
+        """The content of a file in the inbox.
+
+        Raises:
+            ParseError: `file_too_large`: no bank sends such a file.
+        """
+        return await asyncio.to_thread(_read, self.inbox / name)
+
+    async def finish(self, name: str) -> None:
+        """Take a file out of the inbox, after it was kept."""
+        await asyncio.to_thread(self._finish, self.inbox / name)
+
+    def _finish(self, path: Path) -> None:
+        self.done.mkdir(parents=True, exist_ok=True)
+        _move(path, _free(self.done / path.name, path))

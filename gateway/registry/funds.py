@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from adapters.profile import is_bank_code, list_profiles
+from adapters.profile import is_bank_code, list_profiles, load_profile
 from gateway.domain.errors import Reason, invalid, not_found, precondition
 from gateway.domain.policy import SigningPolicy
 from gateway.ledger.writer import lock_fund, open_account
@@ -471,6 +471,9 @@ def _require_bank(bank_code: str, profile_id: str) -> None:
     if profile_id not in list_profiles():
         path = "bank_account.bank_profile"
         raise invalid(Reason.FIELD_INVALID, path, "is not a bank profile of this gateway")
+    if not load_profile(profile_id).outbound_format.startswith("pain.001"):
+        path = "bank_account.bank_profile"
+        raise invalid(Reason.FIELD_INVALID, path, "takes files that the sender cannot write yet")
 
 
 def _require_limit(limit_minor: int) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapters.model import ParseError
 from adapters.transports import directory
 from adapters.transports.directory import (
     NameTakenError,
@@ -188,3 +189,48 @@ def test_any_bytes_arrive_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     assert send(tmp_path_factory.mktemp("d"), content).path.read_bytes() == content
+
+
+async def test_a_directory_says_what_it_knows_of_a_delivery(tmp_path: Path) -> None:
+    folders = directory.DirectoryTransport(tmp_path / "out", tmp_path / "in", tmp_path / "done")
+    assert await folders.find(CONTENT, "order.xml") is None
+    await folders.deliver(CONTENT, "order.xml")
+    assert await folders.find(CONTENT, "order.xml") is True
+    with pytest.raises(NameTakenError):
+        await folders.find(b"<other/>", "order.xml")
+    with pytest.raises(NameTakenError):
+        await folders.deliver(b"<other/>", "order.xml")
+
+
+@pytest.mark.parametrize("name", ["", "../order.xml", ".order.xml", "order.xml.part"])
+async def test_a_directory_takes_plain_names_only(tmp_path: Path, name: str) -> None:
+    folders = directory.DirectoryTransport(tmp_path / "out", tmp_path / "in", tmp_path / "done")
+    with pytest.raises(ValueError, match="plain"):
+        await folders.deliver(CONTENT, name)
+
+
+async def test_a_file_larger_than_any_bank_sends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "MAX_FILE_BYTES", 3)
+    folders = directory.DirectoryTransport(tmp_path / "out", tmp_path, tmp_path / "done")
+    (tmp_path / "a").write_bytes(b"123")
+    (tmp_path / "b").write_bytes(b"1234")
+    assert await folders.fetch("a") == b"123"
+    with pytest.raises(ParseError):
+        await folders.fetch("b")
+
+
+async def test_a_file_is_finished_whole_and_never_over_another(tmp_path: Path) -> None:
+    folders = directory.DirectoryTransport(tmp_path / "out", tmp_path / "in", tmp_path / "done")
+    (tmp_path / "in").mkdir()
+    for content in (b"1", b"2"):
+        (tmp_path / "in" / "a").write_bytes(content)
+        assert await folders.collect() == ["a"]
+        assert await folders.fetch("a") == content
+        await folders.finish("a")
+    assert await folders.collect() == []
+    assert {p.name: p.read_bytes() for p in (tmp_path / "done").iterdir()} == {
+        "a": b"1",
+        "a.1": b"2",
+    }

@@ -3,16 +3,96 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import mockbank.validate  # type: ignore[import-untyped] # it carries no types
 import pytest
 from hypothesis import given
 from lxml import etree
 
 from adapters.formats import pain001
 from adapters.model import Batch, ParseError
-from adapters.profile import load_profile
+from adapters.profile import BankProfile, Customer, load_profile, violations
 from tests.adapters.samples import batch, batches, payment
 
 DEMO = load_profile("demo")
+SEPA = load_profile("sepa-example")
+OLDER = DEMO.model_copy(update={"outbound_format": "pain.001.001.03"})
+# Published examples of the IBAN registry and of ISO 9362.
+EURO = replace(
+    batch(
+        payment(
+            payee_name="Societe Generale Test",
+            payee_account="FR1420041010050500013M02606",
+            payee_bank_code="SOGEFRPP",
+            currency="EUR",
+            purpose="Invoice 7",
+        )
+    ),
+    debtor_name="Example Owners",
+    debtor_account="DE89370400440532013000",
+    debtor_bank_code="COBADEFF",
+)
+
+
+@pytest.fixture(scope="session")
+def older_schema(files: Path) -> etree.XMLSchema:
+    version = "pain.001.001.03"
+    return etree.XMLSchema(
+        etree.parse(files / f"pain001/pain001/templates/{version}/{version}.xsd")
+    )
+
+
+@given(batches)
+def test_the_older_version_is_valid_by_its_schema_and_reads_back(
+    older_schema: etree.XMLSchema, one: Batch
+) -> None:
+    content = pain001.render(one, OLDER)
+    older_schema.assertValid(etree.fromstring(content))
+    assert pain001.parse(content) == one
+
+
+@pytest.mark.parametrize("version", ["pain.001.001.03", "pain.001.001.09"])
+@pytest.mark.parametrize("lump", [True, False])
+def test_an_order_with_everything_that_a_bank_may_ask_is_valid(
+    pain001_schema: etree.XMLSchema, older_schema: etree.XMLSchema, version: str, lump: bool
+) -> None:
+    customer = Customer(id="C-1", social_credit_code="91110000600037341L")
+    profile = SEPA.model_copy(update={"outbound_format": version, "customer": customer})
+    one = replace(EURO, batch_booking=lump)
+    assert violations(one, profile) == ()
+    content = pain001.render(one, profile)
+    schema = older_schema if version.endswith("03") else pain001_schema
+    schema.assertValid(etree.fromstring(content))
+    assert pain001.parse(content) == one
+    for written in (b"SLEV", b"SEPA", b"COBADEFF", b"<IBAN>FR14", b"91110000600037341L"):
+        assert written in content
+
+
+def test_a_format_that_is_no_version_of_this_message_is_not_written() -> None:
+    with pytest.raises(ValueError, match="batch-cib"):
+        pain001.render(batch(), load_profile("cib-batch"))
+
+
+@pytest.mark.parametrize("profile", [DEMO, OLDER], ids=["09", "03"])
+@given(one=batches)
+def test_another_programs_bank_reads_the_same_payments_and_refuses_nothing(
+    profile: BankProfile, one: Batch
+) -> None:
+    read, findings = mockbank.validate.inspect(pain001.render(one, profile))
+    assert [f.code for f in findings if f.level == "error"] == []
+    found = [p["Amt"]["InstdAmt"].minor for b in read.node["PmtInf"] for p in b["CdtTrfTxInf"]]
+    assert found == [payment.amount_minor for payment in one.payments]
+
+
+@pytest.mark.parametrize("version", ["03", "09"])
+def test_sepa_orders_of_another_program_have_the_total_that_their_text_shows(
+    files: Path, version: str
+) -> None:
+    folder = files / "pain001/pain001/corpus/data/market/be/sepa-credit-transfer"
+    content = (folder / f"be.sepa.sct-supplier.pain.001.001.{version}.xml").read_bytes()
+    written = re.findall(rb"<InstdAmt[^>]*>([0-9.]+)</InstdAmt>", content)
+    read = pain001.parse(content)
+    assert read.total_minor == sum(Decimal(amount.decode()) * 100 for amount in written)
+    assert len(read.payments) == len(written) > 0
 
 
 @given(batches)

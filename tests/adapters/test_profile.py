@@ -1,16 +1,26 @@
+import json
 from dataclasses import replace
+from importlib import resources
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapters.model import Batch
+from adapters.model import Batch, Severity
 from adapters.profile import (
     BankProfile,
+    ProfileError,
+    ReferenceState,
+    card_warnings,
     is_bank_code,
+    is_social_credit_code,
     list_profiles,
     load_profile,
+    profile_schema,
+    read_profile,
+    reference_violations,
     violations,
 )
 from tests.adapters.samples import BANK_CODE, batch, batches, payment
@@ -109,3 +119,175 @@ def test_any_batch_gets_findings_and_never_a_crash(one: Batch) -> None:
 def test_the_same_settings_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValidationError):
         setattr(DEMO, "charset", "GBK")  # noqa: B010 - mypy refuses the plain assignment too
+
+
+# More than one bank
+
+
+def test_the_packaged_schema_is_that_of_the_code() -> None:
+    published = resources.files("adapters.banks") / "profile.schema.json"
+    assert json.loads(published.read_text(encoding="utf-8")) == profile_schema()
+
+
+def test_profiles_of_a_folder_are_found_beside_the_packaged_ones(tmp_path: Path) -> None:
+    write(tmp_path, "own-bank", "batch_maximum = 7")
+    assert {"own-bank", "demo"} <= set(list_profiles(tmp_path))
+    assert load_profile("own-bank", tmp_path).batch_maximum == 7
+    assert "own-bank" not in list_profiles()
+
+
+def test_other_files_of_a_folder_are_not_profiles(tmp_path: Path) -> None:
+    for name in ("icbc.csv.toml", "Demo.toml", "x.json", ".hidden.toml", ".toml"):
+        (tmp_path / name).write_text("")
+    assert list_profiles(tmp_path) == list_profiles()
+    assert list_profiles(tmp_path / "missing") == list_profiles()
+
+
+def test_a_folder_never_hides_a_packaged_profile(tmp_path: Path) -> None:
+    write(tmp_path, "demo", "batch_maximum = 7")
+    with pytest.raises(ProfileError, match="hides"):
+        load_profile("demo", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("batch_maximum = 7.0", "batch_maximum"),
+        ("batch_maximum = 0", "batch_maximum"),
+        ('batch_maximum = "7"', "batch_maximum"),
+        ("cutoff = 17", "cutoff"),
+        ('charset = "BIG5"', "charset"),
+        ('outbound_format = "channel-xml"', "needs own_bank_code"),
+        ('outbound_format = "batch-cmb"', "needs own_bank_code"),
+        ('own_bank_code = "30"', "own_bank_code"),
+        ("[[windows]]\nname='a'\n[[windows]]\nname='b'", "windows must grow"),
+        ("[[windows]]\nname='a'\nup_to_minor=2\n[[windows]]\nname='b'\nup_to_minor=1", "must grow"),
+        ("[[windows]]\nname='a'\ncut_off='17:15:00+08:00'", "cut_off"),
+        ('[calendar]\ntime_zone = "Nowhere"', "time_zone"),
+        ('[customer]\nid = "1"\nsocial_credit_code = "91110000600037341X"', "social_credit_code"),
+        ("batch_maximum = ", "no TOML"),
+        ("x = " + "[" * 20_000, "no TOML"),
+        ("#" * 70_000, "larger than"),
+        ('id = "another"', "not the file's name"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_names_the_setting(
+    tmp_path: Path, setting: str, told: str
+) -> None:
+    write(tmp_path, "own-bank", setting)
+    with pytest.raises(ProfileError) as refused:
+        load_profile("own-bank", tmp_path)
+    assert told in str(refused.value)
+    assert "own-bank.toml" in str(refused.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_profile_or_a_named_error(content: bytes) -> None:
+    with pytest.raises(ProfileError):
+        read_profile(content, "own-bank.toml")
+
+
+def write(folder: Path, profile_id: str, setting: str) -> None:
+    """The demo's profile under another id with one setting replaced or added."""
+    packaged = (resources.files("adapters.banks") / "demo.toml").read_text(encoding="utf-8")
+    lines = packaged.replace('id = "demo"', f'id = "{profile_id}"').splitlines()
+    name = setting.partition(" =")[0]
+    table = setting if setting.startswith("[") else ""
+    kept = [line for line in lines if not line.startswith(f"{name} =") or table]
+    if table.startswith("[calendar]"):
+        kept = kept[: kept.index("[calendar]")]
+    text = "\n".join([*(() if table else (setting,)), *kept, table])
+    (folder / f"{profile_id}.toml").write_text(text, encoding="utf-8")
+
+
+# What a bank may ask beyond the demo's
+
+
+def with_settings(**settings: object) -> BankProfile:
+    return BankProfile.model_validate({**DEMO.model_dump(), **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "one", "code"),
+    [
+        ({"required": ("purpose",)}, batch(payment(purpose="")), "text_empty"),
+        ({"required": ("payee_bank_code",)}, batch(payment(payee_bank_code="")), "field_required"),
+        ({"required": ("payee_bank_name",)}, batch(), "bank_name_unknown"),
+        ({"required": ("payee_city_name",)}, batch(), "city_name_unknown"),
+        ({"forbidden_characters": "|"}, batch(payment(payee_name="甲|乙")), "character_forbidden"),
+        ({"forbidden_characters": "|"}, batch(payment("P|1")), "character_forbidden"),
+        ({"allowed_characters": "ABC"}, batch(payment(payee_name="ABD")), "character_not_allowed"),
+        ({"currencies": {"EUR": "EUR"}}, batch(), "currency_refused"),
+        ({"amounts": {"payment_maximum_minor": 12344}}, batch(), "amount_too_high"),
+        ({"amounts": {"payment_minimum_minor": 12346}}, batch(), "amount_too_low"),
+        ({"amounts": {"batch_maximum_minor": 12344}}, batch(), "batch_amount_too_high"),
+        ({"reference": {"characters": "digits"}}, batch(), "id_alphabet"),
+        ({"reference": {"characters": "letters_digits"}}, batch(payment("P-1")), "id_alphabet"),
+        ({"reference": {"minimum_bytes": 3}}, batch(), "id_too_short"),
+        ({"iso": {"account_scheme": "iban"}}, batch(), "iban_invalid"),
+        ({"iso": {"bank_code_scheme": "bic"}}, batch(), "bank_code_invalid"),
+    ],
+)
+def test_each_wish_of_a_bank_is_checked(settings: dict[str, object], one: Batch, code: str) -> None:
+    assert code not in codes(one)
+    assert code in codes(one, with_settings(**settings))
+
+
+def test_a_payee_inside_the_bank_needs_no_names() -> None:
+    own = with_settings(required=("payee_bank_name", "payee_city_name"), own_bank_code="102")
+    assert codes(batch(), own) == []
+    assert codes(batch(payment(payee_bank_code="")), own) == []
+
+
+@pytest.mark.parametrize(
+    ("unique", "state", "allowed"),
+    [
+        ("for_ever", "failed", False),
+        ("for_ever", "open", False),
+        ("while_open_or_paid", "failed", True),
+        ("while_open_or_paid", "open", False),
+        ("while_open_or_paid", "paid", False),
+    ],
+)
+def test_a_reference_is_free_again_only_as_the_bank_says(
+    unique: str, state: str, allowed: bool
+) -> None:
+    bank = with_settings(reference={"unique": unique})
+    found = list(reference_violations(batch(), bank, {"P1": ReferenceState(state)}))
+    assert (found == []) is allowed
+    assert list(reference_violations(batch(), bank, {"P2": ReferenceState.PAID})) == []
+
+
+# The first is the example in the documentation of python-stdnum.
+@pytest.mark.parametrize(
+    ("code", "valid"),
+    [
+        ("91110000600037341L", True),
+        ("91110000600037341K", False),
+        ("91110000600037341l", False),
+        ("9111 0000600037341L", False),
+        ("", False),
+    ],
+)
+def test_a_social_credit_code_has_its_check_character(code: str, valid: bool) -> None:
+    assert is_social_credit_code(code) is valid
+
+
+def test_an_odd_card_number_is_a_warning_and_never_stops_a_payment() -> None:
+    odd = payment(payee_account="6222021234567890")
+    assert codes(batch(odd)) == []
+    assert [f.severity for f in card_warnings((odd,))] == [Severity.WARNING]
+    assert list(card_warnings((payment(payee_account="6222021234567894"),))) == []
+    assert list(card_warnings((payment(payee_account="4402000100000000001"),))) == []
+
+
+@given(st.text(max_size=60), st.integers(-5, 10**18))
+@pytest.mark.parametrize("profile_id", list_profiles())
+def test_any_text_gets_findings_and_never_a_crash(
+    profile_id: str, text: str, amount_minor: int
+) -> None:
+    one = payment(
+        text, amount_minor, payee_name=text, payee_account=text, payee_bank_code=text, currency=text
+    )
+    found = violations(replace(batch(one), debtor_bank_code=text), load_profile(profile_id))
+    assert all(finding.code and finding.message and finding.location for finding in found)
