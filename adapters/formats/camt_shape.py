@@ -237,7 +237,8 @@ class _Learner:
         if path != REMITTANCE:
             return self._capture(_TEXT, path, path)
         again = f"</{self._prefix}{tag.name}>{_BLANK}<{self._prefix}{tag.name}>{_TEXT}"
-        return self._capture(f"{_TEXT}(?:{again})*+", path, path)
+        # Not `*+`: before Python 3.11.5 a possessive group may fail where it should match.
+        return self._capture(f"{_TEXT}(?:{again})*", path, path)
 
     def _end(self, tag: _Tag) -> None:
         if tag.text or tag.currency or tag.empty or not self._open or self._open[-1] != tag.name:
