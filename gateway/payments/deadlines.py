@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import structlog
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.payment import Event, State
+from gateway.domain.payment import Event, State, reserves_money
 from gateway.ledger.writer import lock_fund
 from gateway.payments.approve import Ending, end
 from gateway.payments.outbox import DELIVERED, payments_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.store import Row, Select, Store
 
 _AT_ONCE: Final = 500
-_AWAITING: Final = (State.HELD.value, State.PARTLY_SIGNED.value, State.SIGNED.value)
+_AWAITING: Final = tuple(state.value for state in State if reserves_money(state))
 
 log = structlog.get_logger(__name__)
 
