@@ -16,12 +16,12 @@ import structlog
 import tenacity
 
 from adapters.formats import pain001
-from adapters.model import Batch, Payment
+from adapters.model import Batch
 from adapters.profile import load_profile
 from adapters.transports.directory import deliver
 from gateway.domain.payment import Event, State
 from gateway.ledger.writer import lock_fund
-from gateway.payments.record import GATEWAY, Change, move
+from gateway.payments.record import GATEWAY, Change, bank_order, move
 from gateway.payments.release import QUEUED
 from gateway.store import GATEWAY as EVERYTHING
 from gateway.store import tables as t
@@ -159,7 +159,7 @@ async def load_batch(
         debtor_bank_code=row.bank_code,
         created_at=row.created_at.replace(microsecond=0),
         execution_date=row.execution_date,
-        payments=tuple(_payment(payment) for payment in payments),
+        payments=tuple(bank_order(payment._asdict()) for payment in payments),
         batch_booking=len(payments) > 1,
     )
 
@@ -176,18 +176,6 @@ async def payments_of(conn: AsyncConnection, fund_id: str, transmission_id: str)
 
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, OSError) and not isinstance(error, FileExistsError)
-
-
-def _payment(payment: Row) -> Payment:
-    return Payment(
-        end_to_end_id=payment.payment_id,
-        payee_name=payment.payee_name,
-        payee_account=payment.payee_account,
-        payee_bank_code=payment.payee_bank_code,
-        amount_minor=payment.amount_minor,
-        currency=payment.currency,
-        purpose=payment.purpose,
-    )
 
 
 def _update(fund_id: str, transmission_id: str) -> sa.Update:

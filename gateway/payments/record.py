@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
+from adapters.model import Payment
 from gateway.domain.errors import not_found
 from gateway.domain.payment import Event, State, advance
 from gateway.ledger.holds import Purse
@@ -50,6 +51,19 @@ def payment_name(payment: Row) -> str:
 def purse_of(payment: Row) -> Purse:
     """What the payment draws on."""
     return Purse(payment.fund_id, payment.budget_line_id, payment.book)
+
+
+def bank_order(columns: Mapping[str, Any]) -> Payment:
+    """A payment as the bank is told of it, from the columns of its row."""
+    return Payment(
+        end_to_end_id=columns["payment_id"],
+        payee_name=columns["payee_name"],
+        payee_account=columns["payee_account"],
+        payee_bank_code=columns["payee_bank_code"],
+        amount_minor=columns["amount_minor"],
+        currency=columns["currency"],
+        purpose=columns["purpose"],
+    )
 
 
 async def load(conn: AsyncConnection, fund_id: str, payment_id: str) -> Row:

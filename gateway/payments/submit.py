@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from adapters.model import Payment
 from adapters.profile import load_profile, payment_violations
 from gateway.clock import bank_date
 from gateway.domain.errors import (
@@ -28,7 +27,7 @@ from gateway.domain.policy import slots_for
 from gateway.ids import new_id
 from gateway.ledger.holds import Purse, hold
 from gateway.ledger.writer import lock_fund
-from gateway.payments.record import Change, event_row
+from gateway.payments.record import Change, bank_order, event_row
 from gateway.registry.authority import load_policy
 from gateway.store import tables as t
 
@@ -293,16 +292,7 @@ def _require_sound(means: _Means, ask: Ask, path: str) -> None:
 
 def _require_fit(row: Mapping[str, Any], profile_id: str, path: str) -> None:
     """Refuses what the bank would: better now than after two people have signed it."""
-    order = Payment(
-        end_to_end_id=row["payment_id"],
-        payee_name=row["payee_name"],
-        payee_account=row["payee_account"],
-        payee_bank_code=row["payee_bank_code"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        purpose=row["purpose"],
-    )
-    for finding in payment_violations(order, load_profile(profile_id), path):
+    for finding in payment_violations(bank_order(row), load_profile(profile_id), path):
         where = _path(path, finding.message.partition(" ")[0])
         raise invalid(Reason.FIELD_INVALID, where, finding.message)
 
