@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+FUZZER := .venv/fuzzer
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench lint generate lock clean
+.PHONY: help setup demo serve test fuzz bench lint generate lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,20 @@ serve: $(READY) ## leave a gateway running with the demo's data
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest
+
+# Beside the other packages, not among them: only this target needs it, and not every machine has it.
+$(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock
+	@rm -rf $(FUZZER)
+	@for try in 1 2 3; do \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps --only-binary :all: \
+	    --require-hashes --target $(FUZZER) -r tests/fuzz/requirements.lock && touch $@ && exit 0; \
+	  sleep 5; \
+	done; \
+	echo "make fuzz: the fuzzer cannot be installed, see above. It has wheels for CPython 3.11 to 3.13 on x86-64 Linux" \
+	  "with glibc only; set PYTHON to such a Python, or look whether the package index answers." >&2; exit 1
+
+fuzz: $(FUZZER)/.ready ## attack every reader of files, SECONDS=20 each (READERS="camt mt940")
+	PYTHONPATH=$(FUZZER) $(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),20) $(READERS)
 
 bench: $(READY) ## measure the statement readers beside their yardsticks (QUICK=1 for less)
 	$(BIN)/python -m benchmarks.adapters $(if $(QUICK),--quick)

@@ -185,6 +185,40 @@ def timing_violations(
     )
 
 
+def first_day(
+    payments: tuple[Payment, ...],
+    calendar: Calendar,
+    windows: tuple[ClearingWindow, ...],
+    at: datetime,
+) -> date:
+    """The first day, from this moment on, on which the bank takes all these payments.
+
+    Raises:
+        CalendarUnknownError: The search meets a day that nobody has published.
+        ValueError: No day takes them: an amount above every window, or a bank closed for months.
+    """
+    now = local(at, calendar)
+    needed = [window_of(payment.amount_minor, windows) for payment in payments if windows]
+    if None in needed:
+        raise ValueError("an amount is above every clearing window")
+    known = [window for window in needed if window is not None]
+    missed = any(one.cut_off is not None and now.time() >= one.cut_off for one in known)
+    day = now.date() + timedelta(days=int(missed))
+    working = any(one.working_days_only for one in known)
+    return next_working_day(day, calendar) if working else day
+
+
+def closed_at(
+    amount_minor: int, day: date, calendar: Calendar, windows: tuple[ClearingWindow, ...]
+) -> datetime:
+    """When the bank stops taking payments of an amount for a day: its cut-off, or midnight."""
+    window = window_of(amount_minor, windows)
+    zone = ZoneInfo(calendar.time_zone)
+    if window is None or window.cut_off is None:
+        return datetime.combine(day + timedelta(days=1), time(), tzinfo=zone)
+    return datetime.combine(day, window.cut_off, tzinfo=zone)
+
+
 def _known(day: date, calendar: Calendar) -> bool | None:
     try:
         return is_working_day(day, calendar)

@@ -21,7 +21,6 @@ from adapters.formats import batch_cib, batch_cmb, batch_xlsx, channel_xml, pain
 from adapters.model import (
     Batch,
     Finding,
-    Outcome,
     Parsed,
     ParseError,
     Payment,
@@ -33,14 +32,19 @@ from adapters.profile import (
     BankProfile,
     card_warnings,
     content_violations,
-    list_profiles,
     load_profile,
     payment_violations,
     timing,
     together_violations,
     violations,
 )
-from adapters.transports.directory import NameTakenError, ShortWriteError, place, sync
+from adapters.transports.directory import (
+    NameTakenError,
+    NotPlacedError,
+    ShortWriteError,
+    place,
+    sync,
+)
 
 _ATTEMPTS: Final = 3
 _LONGEST_PAUSE_S: Final = 5.0
@@ -259,7 +263,7 @@ class FileConnection:
             OutcomeUnknownError: The way or this process broke at the last step, and the file
                 cannot be found: ask the bank.
             NameTakenError: Another content had this name before.
-            ShortWriteError: The other side kept fewer bytes than were written.
+            NotPlacedError: It could not be written, or fewer bytes than there are.
         """
         name = outbound.name
         await asyncio.to_thread(place, outbound.content, self.audit / name)
@@ -280,7 +284,7 @@ class FileConnection:
         await asyncio.to_thread(place, b"", mark)
         try:
             await retrying(self.transport.deliver)(*given)
-        except (NotSentError, RefusedError, NameTakenError, ShortWriteError):
+        except (NotSentError, RefusedError, NameTakenError, NotPlacedError, ValueError):
             await asyncio.to_thread(mark.unlink)
             raise
 
@@ -371,7 +375,7 @@ class ChannelConnection:
             raise OutcomeUnknownError(f"{mark.name}: it may have been sent before") from sent
         try:
             return await self.wire.exchange(content)
-        except (NotSentError, RefusedError):
+        except (NotSentError, RefusedError, ValueError):
             await asyncio.to_thread(mark.unlink)
             raise
 
@@ -403,94 +407,6 @@ class ChannelConnection:
     def parse(self, content: bytes) -> Parsed | StatusReport:
         """What a file of the bank says; raises ParseError."""
         return parse(content)
-
-
-def is_final(report: StatusReport, batch: Batch) -> bool:
-    """Whether every payment is settled or rejected: nothing is gained by asking again soon.
-
-    A wide status speaks for a payment that is not named; a later 退票 can still follow success.
-    """
-    final = {Outcome.SETTLED, Outcome.REJECTED}
-    wide = [status.outcome for status in report.statuses if not status.end_to_end_id]
-    if wide and all(outcome in final for outcome in wide):
-        return all(status.outcome in final for status in report.statuses)
-    decided = {one.end_to_end_id for one in report.statuses if one.outcome in final}
-    return all(payment.end_to_end_id in decided for payment in batch.payments)
-
-
-async def poll(
-    connection: ChannelConnection,
-    batch: Batch,
-    query_ids: Iterator[str],
-    clock: Callable[[], datetime],
-    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> StatusReport | None:
-    """Ask until every payment is decided, as often as the profile allows.
-
-    Args:
-        connection: The bank.
-        batch: What was sent.
-        query_ids: Numbers for the questions, none used before at this bank.
-        clock: The time, aware.
-        pause: Waits for seconds.
-
-    Returns:
-        The last answer, which need not be final; None if none came. What is not decided then stays
-        unknown: it is never a failure.
-
-    Raises:
-        RefusedError: The bank does not take the questions.
-    """
-    channel = connection.profile.channel
-    report = None
-    for query_id in islice(query_ids, channel.poll_maximum_count if channel else 0):
-        await pause(float(channel.poll_interval_s if channel else 0))
-        try:
-            report = await connection.query(batch, query_id, clock())
-        except (NotSentError, OutcomeUnknownError):
-            continue  # a question that was lost decides nothing and may be asked again
-        if is_final(report, batch):
-            break
-    return report
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """The banks that can be spoken to: profiles that come along and those of a folder."""
-
-    folder: Path | None = None
-
-    def ids(self) -> tuple[str, ...]:
-        """The ids of all profiles, sorted."""
-        return list_profiles(self.folder)
-
-    def profile(self, profile_id: str) -> BankProfile:
-        """The profile of an id; raises LookupError or ProfileError."""
-        return load_profile(profile_id, self.folder)
-
-    def files(self, profile_id: str, transport: Transport, audit: Path) -> FileConnection:
-        """A connection to a bank that takes files.
-
-        Raises:
-            LookupError: No such profile.
-            ValueError: The bank's profile is of a channel.
-        """
-        profile = self.profile(profile_id)
-        if profile.outbound_format == "channel-xml":
-            raise ValueError(f"{profile_id} is a channel, not a bank that takes files")
-        return FileConnection(profile, transport, audit)
-
-    def channel(self, profile_id: str, wire: Exchange, audit: Path) -> ChannelConnection:
-        """A connection to a bank that answers at once.
-
-        Raises:
-            LookupError: No such profile.
-            ValueError: The bank's profile is not of a channel.
-        """
-        profile = self.profile(profile_id)
-        if profile.outbound_format != "channel-xml":
-            raise ValueError(f"{profile_id} is not a channel")
-        return ChannelConnection(profile, wire, audit)
 
 
 def check_file(profile_id: str, content: bytes, folder: Path | None = None) -> tuple[Finding, ...]:

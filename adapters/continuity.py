@@ -8,12 +8,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import accumulate
 from typing import Final, TypeAlias
 
 from adapters.model import Balance, Entry, Finding, Statement, error, warning
 
 _Key: TypeAlias = tuple[str, date]
 """Banks use a serial again after a year, or every day: with its day it is one entry."""
+
+_UNNUMBERED: Final = "row-"
+"""How `formats.entries` begins the name of a row that the bank gave no serial."""
 
 IDLE_DAYS: Final = 10
 """Days without a statement that need no word: the longest public holiday with its weekends."""
@@ -49,7 +53,8 @@ def check(
     held against the entries known: what it repeats counts once, and its closing balance must
     then follow, or money is missing (`statement_gap`) or counted twice (`overlap_inconsistent`).
 
-    Where both readings fit, `overlap_ambiguous` says so and nothing known is added.
+    Where both readings fit, the bank's serials decide; where the rows have none,
+    `overlap_ambiguous` says so and nothing known is added.
 
     Args:
         statements: Of one account and currency, in any order of their days.
@@ -86,7 +91,7 @@ def _here(statement: Statement) -> str:
 def _link(chain: Chain, statement: Statement, idle_days: int, findings: list[Finding]) -> Chain:
     """The chain with one more statement."""
     here = _here(statement)
-    if _is_repeated(chain, statement):
+    if _is_repeated(chain, statement) and not _is_ambiguous(chain, statement):
         findings.append(warning("statement_repeated", "the same statement again", here))
         return replace(chain, read=(*chain.read, statement))
     if _id_is_reused(chain, statement):
@@ -106,10 +111,33 @@ def _key(entry: Entry) -> _Key:
     return entry.entry_id, entry.booking_date
 
 
+def _again(chain: Chain, statement: Statement) -> list[Entry]:
+    """Its entries that are known with the same amount."""
+    known = {_key(entry): entry.amount_minor for entry in chain.entries}
+    return [one for one in statement.entries if known.get(_key(one)) == one.amount_minor]
+
+
 def _is_repeated(chain: Chain, statement: Statement) -> bool:
-    """Whether one that was read says the same; a bank may give the second copy another id."""
-    said = replace(statement, statement_id="")
-    return any(replace(one, statement_id="") == said for one in chain.read)
+    """Whether it says nothing new: entries all known, balances that the account had, no later day.
+
+    So pages and days sent again are known in whatever slices they come.
+    """
+    if chain.closing is None or _period(statement)[1] > chain.closing.date:
+        return False
+    stated = {one.amount_minor for one in (statement.opening, statement.closing) if one}
+    known_all = len(_again(chain, statement)) == len(statement.entries)
+    return bool(stated) and known_all and stated <= _balances(chain)
+
+
+def _balances(chain: Chain) -> set[int]:
+    """Every balance that the account had in the statements read, entry after entry."""
+    had: set[int] = set()
+    for one in chain.read:
+        had.update(balance.amount_minor for balance in (one.opening, one.closing) if balance)
+        if one.opening is not None:
+            moves = (entry.amount_minor for entry in one.entries)
+            had.update(accumulate(moves, initial=one.opening.amount_minor))
+    return had
 
 
 def _id_is_reused(chain: Chain, statement: Statement) -> bool:
@@ -145,21 +173,29 @@ def _continues(chain: Chain, statement: Statement) -> bool:
 
 def _added(chain: Chain, statement: Statement) -> tuple[tuple[Entry, ...], list[Finding]]:
     """The entries that the statement adds, and whether the money follows."""
-    taken, findings = {_key(entry) for entry in chain.entries}, []
+    findings = []
     if _continues(chain, statement):
-        if not _may_repeat(chain, statement, taken):
-            return _named_apart(statement.entries, taken), []
-        message = "the last day again, or equal entries that cancel out: a person must say"
-        findings.append(error("overlap_ambiguous", message, _here(statement)))
+        if not _may_repeat(chain, statement):
+            return _named_apart(statement.entries, {_key(entry) for entry in chain.entries}), []
+        if _is_ambiguous(chain, statement):
+            message = "the last day again, or equal entries that cancel out: a person must say"
+            findings.append(error("overlap_ambiguous", message, _here(statement)))
     added, overlap = _unknown(chain, statement)
     return added, [*findings, *overlap, *_followed(chain, statement, added)]
 
 
-def _may_repeat(chain: Chain, statement: Statement, taken: set[_Key]) -> bool:
-    """Whether it fits as a repetition too: what is known in it moves nothing altogether."""
-    again = [entry.amount_minor for entry in statement.entries if _key(entry) in taken]
+def _may_repeat(chain: Chain, statement: Statement) -> bool:
+    """Whether a continuation fits as a repetition too: what is known in it moved nothing since."""
+    again = _again(chain, statement)
     shared = chain.closing is not None and _period(statement)[0] <= chain.closing.date
-    return shared and bool(again) and sum(again) == 0
+    moved_minor = sum(one.amount_minor for one in again)
+    return shared and bool(again) and (moved_minor == 0 or _is_repeated(chain, statement))
+
+
+def _is_ambiguous(chain: Chain, statement: Statement) -> bool:
+    """Whether it continues and repeats alike, and no serial of the bank tells which."""
+    unnumbered = all(one.entry_id.startswith(_UNNUMBERED) for one in _again(chain, statement))
+    return unnumbered and _continues(chain, statement) and _may_repeat(chain, statement)
 
 
 def _named_apart(entries: Sequence[Entry], taken: set[_Key]) -> tuple[Entry, ...]:
@@ -199,21 +235,41 @@ def _unknown(chain: Chain, statement: Statement) -> tuple[tuple[Entry, ...], lis
 
 def _followed(chain: Chain, statement: Statement, added: Sequence[Entry]) -> Iterable[Finding]:
     """Whether the money leads from the chain's end to the statement's."""
-    here, overlaps = _here(statement), len(added) < len(statement.entries)
+    here = _here(statement)
     if chain.closing is None or (statement.opening is None and statement.closing is None):
         yield warning("continuity_unknown", "no balance to hold against the one before", here)
         return
     if _period(statement)[1] < chain.closing.date:
-        if added:
-            message = f"{len(added)} entries of days that were closed already"
-            yield error("statement_late", message, here)
+        yield from _fits_before(chain, statement, added)
         return
     gap_minor = _gap_minor(chain.closing, statement, added)
     if gap_minor == 0:
         return
+    overlaps = len(added) < len(statement.entries) or _shares_days(chain, statement)
     code = "overlap_inconsistent" if overlaps else "statement_gap"
     since = chain.closing.date.isoformat()
     yield error(code, f"{gap_minor} minor units are not explained since {since}", here)
+
+
+def _fits_before(chain: Chain, statement: Statement, added: Sequence[Entry]) -> Iterable[Finding]:
+    """Whether a statement that ends before the chain does agrees with it."""
+    here = _here(statement)
+    had, closing = _balances(chain), statement.closing
+    if added:
+        message = f"{len(added)} entries of days that were closed already"
+        yield error("statement_late", message, here)
+    elif had and closing is not None and closing.amount_minor not in had:
+        message = f"it ends with {closing.amount_minor} minor units, which the account never had"
+        yield error("overlap_inconsistent", message, here)
+
+
+def _shares_days(chain: Chain, statement: Statement) -> bool:
+    """Whether it begins within what was read, whatever its rows are called this time."""
+    assert chain.closing is not None  # noqa: S101 - the caller looked
+    first = _period(statement)[0]
+    if first != chain.closing.date or statement.opening is None:
+        return first < chain.closing.date
+    return statement.opening.amount_minor in _balances(chain)
 
 
 def _gap_minor(before: Balance, statement: Statement, added: Sequence[Entry]) -> int:

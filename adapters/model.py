@@ -24,6 +24,8 @@ class Outcome(StrEnum):
     """The debtor's account was debited."""
     REJECTED = "rejected"
     """The bank will not pay; final."""
+    NOT_FOUND = "not_found"
+    """Asked, the bank knows no such payment. A miss, never a failure: it may still arrive."""
     UNKNOWN = "unknown"
     """The code says nothing we may act on."""
 

@@ -30,6 +30,8 @@ _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Categories that a person cannot see in a field: controls, directions, breaks, unassigned."""
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _PROFILE_BYTES: Final = 1 << 16
+_MOST_DOTS: Final = 40
+"""On one line: tomllib takes a minute for one key of thirty thousand parts."""
 _MOST_PROFILES: Final = 1000
 
 _Bytes = Annotated[int, Field(strict=True, gt=0, le=4000)]
@@ -138,7 +140,10 @@ class Channel(_Frozen):
     """对公对私标志 sent for every payee."""
     return_outcomes: dict[_Code, Outcome]
     """What the code of a whole reply means; one that is not here is unknown, never a failure."""
+    not_found_codes: tuple[_Code, ...] = ()
+    """What a whole reply to a query says where the bank knows no such order."""
     poll_interval_s: Annotated[int, Field(strict=True, gt=0, le=86_400)]
+    """Seconds between questions while an answer is near; later they are asked once a day."""
     poll_maximum_count: Annotated[int, Field(strict=True, gt=0, le=1000)]
 
 
@@ -167,8 +172,14 @@ class BankProfile(_Frozen):
     batch_maximum: Annotated[int, Field(strict=True, gt=0, le=100_000)]
     unlisted_transaction: Literal["unknown", "as_group"]
     """What a payment is that a status report on its batch does not name."""
+    repetition_codes: tuple[_Code, ...] = ()
+    """Codes of the bank's own by which it refuses what it has already, beside those of ISO 20022;
+    such a refusal says nothing of how the payment that it has will end."""
     return_window_working_days: Annotated[int, Field(strict=True, ge=0, le=60)] = 7
     """How long after a success a 退票 may still come."""
+    misses_needed: Annotated[int, Field(strict=True, gt=0, le=30)] = 3
+    """On how many days the bank must not have known a payment before two people may send it again:
+    by an answer of its channel, or by a statement of the day that lacks it."""
     advance_maximum_days: Annotated[int, Field(strict=True, ge=0, le=366)] = 30
     required: tuple[
         Literal["purpose", "payee_bank_code", "payee_bank_name", "payee_city_name"], ...
@@ -268,8 +279,11 @@ class BankProfile(_Frozen):
         """The text of a file of the bank; every Chinese charset is read as the widest, GB18030.
 
         Raises:
-            ParseError: `encoding_invalid`, with the byte.
+            ParseError: `encoding_invalid`, `nul_byte`: no bank writes one, and no database keeps
+                one; with the byte.
         """
+        if (at := content.find(b"\0")) >= 0:
+            raise ParseError("nul_byte", "a NUL byte in a text file", f"byte {at}")
         codec = "utf-8-sig" if self.charset == "UTF-8" else "gb18030"
         try:
             return content.decode(codec)
@@ -337,12 +351,14 @@ def read_profile(content: bytes, name: str) -> BankProfile:
     """
     if len(content) > _PROFILE_BYTES:
         raise ProfileError(f"{name} is larger than {_PROFILE_BYTES} bytes")
+    if any(line.count(b".") > _MOST_DOTS for line in content.split(b"\n")):
+        raise ProfileError(f"{name} has more than {_MOST_DOTS} dots on a line")
     try:
         profile = BankProfile.model_validate(tomllib.loads(content.decode("utf-8")))
     except ValidationError as wrong:
         told = "; ".join(_told(each) for each in wrong.errors(include_input=False))
         raise ProfileError(f"{name}: {told}") from wrong
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as wrong:
+    except (ValueError, RecursionError) as wrong:  # a number of 5,000 digits is a bare ValueError
         raise ProfileError(f"{name} is no TOML: {wrong}") from wrong
     if name != f"{profile.id}.toml":
         raise ProfileError(f"{name}: id: is {profile.id}, not the file's name")

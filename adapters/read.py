@@ -111,6 +111,7 @@ def _fields(content: bytes, account: str) -> Parsed:
         _check_text(content)
         return bai2.parse(content)
     check_lines(content)
+    _check_text(content)
     if mt940.MARK.search(mt940.decode(content)):
         return mt940.parse(content)
     return table.parse(content, table.find_map(content), account)

@@ -87,6 +87,25 @@ def _payment(number: int, fields: list[str], profile: BankProfile) -> Payment:
     )
 
 
+def is_reply(content: bytes, profile: BankProfile) -> bool:
+    """Whether a file of the bank begins like its answer to one of ours."""
+    try:
+        first = profile.decoded(content[:_ROW_BYTES]).replace(_LINE_END, "\n").partition("\n")[0]
+    except ParseError:
+        return False
+    fields = first.split(_DELIMITER)
+    return len(fields) == _REPLY_FIELDS + 1 and fields[0].strip().isdigit()
+
+
+def reference(content: bytes, profile: BankProfile) -> str:
+    """Our reference in the first row of an answer, by which its order is found.
+
+    Raises:
+        ParseError: No such answer.
+    """
+    return next(_rows(content, profile, _REPLY_FIELDS))[10]
+
+
 def parse_reply(
     content: bytes, profile: BankProfile, batch: Batch, received_at: datetime
 ) -> StatusReport:

@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
-from itertools import islice
 from typing import Final
 
 import python_calamine
@@ -70,8 +69,7 @@ def parse(content: bytes, profile: BankProfile) -> tuple[Payment, ...]:
         ParseError: No workbook, too large when unpacked, a formula or a number in a cell, another
             heading, rows out of order, or an amount that is none.
     """
-    _check_package(content, profile)
-    rows = _cells(content)
+    rows = _cells(_repacked(content, profile))
     if not rows or tuple(rows[0]) != _HEADING:
         raise ParseError("format_unknown", "the first row is not the heading", "line 1")
     if len(rows) > profile.batch_maximum + 1:
@@ -79,25 +77,34 @@ def parse(content: bytes, profile: BankProfile) -> tuple[Payment, ...]:
     return tuple(_payment(number, row, profile) for number, row in enumerate(rows[1:], 1))
 
 
-def _check_package(content: bytes, profile: BankProfile) -> None:
-    """Unpacks once within a bound, whatever the package says of its sizes, and looks inside.
+def _repacked(content: bytes, profile: BankProfile) -> bytes:
+    """The same members in a package of our own, so that the reader opens what was checked here.
 
-    The reader lays a sheet out whole: one cell at the far corner would take all memory.
+    Two readers may find two directories in one damaged package. And this one lays a sheet out
+    whole: a single cell at the far corner, in a member not looked at, would take all memory.
     """
     if not content.startswith(_PACKAGE):
         raise ParseError("format_unknown", "no workbook")
-    left_bytes = _UNPACKED_BYTES
-    for name, member in _members(content):
-        left_bytes -= len(member)
-        if left_bytes < 0:
-            raise ParseError("zip_too_large", f"more than {_UNPACKED_BYTES} bytes in the workbook")
-        _check_member(name, member, profile.batch_maximum + 1)
+    left_bytes, names = _UNPACKED_BYTES, set[str]()
+    checked = BytesIO()
+    with zipfile.ZipFile(checked, "w") as package:
+        for name, member in _members(content):
+            left_bytes -= len(member)
+            if left_bytes < 0 or len(names) == _MEMBERS:
+                most = f"more than {_UNPACKED_BYTES} bytes or {_MEMBERS} members in the workbook"
+                raise ParseError("zip_too_large", most)
+            if name in names:
+                raise ParseError("zip_malformed", "two members of one name")
+            names.add(name)
+            _check_member(member, profile.batch_maximum + 1)
+            package.writestr(name, member)
+    return checked.getvalue()
 
 
 def _members(content: bytes) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(BytesIO(content)) as package:
-            for info in islice(package.infolist(), _MEMBERS):
+            for info in package.infolist():
                 with package.open(info) as file:
                     yield info.filename, file.read(_UNPACKED_BYTES + 1)
     except ParseError:
@@ -106,21 +113,22 @@ def _members(content: bytes) -> Iterator[tuple[str, bytes]]:
         raise ParseError("zip_malformed", "the workbook cannot be unpacked") from wrong
 
 
-def _check_member(name: str, member: bytes, most_rows: int) -> None:
+def _check_member(member: bytes, most_rows: int) -> None:
     """Every member is XML without a DOCTYPE; no formula, and no cell beyond column Z or the rows.
 
     Names and namespaces are not trusted: the reader looks at neither.
     """
-    where = name[:80]
+    xml.Held().add(member)
     xml.namespace_of_document(BytesIO(member))  # refuses what is not XML, and a DOCTYPE
     cells = etree.iterparse(BytesIO(member), tag=("{*}c", "{*}f"), resolve_entities=False)
     with xml.refusing():
         for count, (_, element) in enumerate(cells, 1):
-            _check_cell(element, count, most_rows, where)
+            _check_cell(element, count, most_rows)
             element.clear()
 
 
-def _check_cell(element: xml.Element, count: int, most_rows: int, where: str) -> None:
+def _check_cell(element: xml.Element, count: int, most_rows: int) -> None:
+    where = xml.line(element)
     if xml.name_of(element) == "f":
         raise ParseError("formula_refused", "a cell has a formula", where)
     place = _PLACE.fullmatch(element.get("r", "A1"))

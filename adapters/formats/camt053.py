@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, TypeAlias
 
 from adapters.amounts import to_text
 from adapters.formats import camt_stream, xml
+from adapters.formats.bounds import MAX_FINDINGS
 from adapters.formats.camt_record import (
     NOT_PROVIDED,
     Record,
@@ -28,6 +29,7 @@ from adapters.model import (
     Finding,
     Parsed,
     ParseError,
+    Severity,
     Statement,
     error,
     warning,
@@ -98,8 +100,21 @@ def stream(source: BinaryIO) -> Iterator[Item]:
     """The statements of a file piece by piece; memory does not grow with the file.
 
     Raises:
-        ParseError: When the reading comes to what cannot be read.
+        ParseError: When the reading comes to what cannot be read; `findings_too_many` when it has
+            come to more errors than a file of a bank has.
     """
+    errors = 0
+    for item in _items(source):
+        # Warnings are not counted: a report may have any number of entries that are not booked.
+        if isinstance(item, Finding) and item.severity is Severity.ERROR:
+            errors += 1
+            if errors > MAX_FINDINGS:
+                message = f"more than {MAX_FINDINGS} errors, the last is {item.code}"
+                raise ParseError("findings_too_many", message, item.location)
+        yield item
+
+
+def _items(source: BinaryIO) -> Iterator[Item]:
     reader: _Reader | None = None
     pages: _Pages | None = None
     for holder, record in camt_stream.steps(source):
@@ -214,7 +229,7 @@ class _Reader:
     def _oddities(self, entry: Entry, named: Entry, location: str) -> Iterator[Finding]:
         if entry.currency != self._head.currency:
             yield error("currency_differs", f"an entry in {entry.currency}", location)
-        yield from self.pages.identities.repeated(entry, named, location)
+        yield from self.pages.identities.repeated(entry.entry_id, named.entry_id, location)
 
     def _balances(self, holder: xml.Element) -> Iterator[tuple[str, Balance]]:
         for element in xml.every(holder, "Bal"):

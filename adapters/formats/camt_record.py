@@ -221,14 +221,19 @@ _Steps: TypeAlias = dict[object, _Step]
 
 def of_element(element: xml.Element) -> Record:
     """The record of a finished `Ntry` element."""
-    groups = tuple(
-        Group(
-            tuple(_read(one, BATCHES) for one in xml.every(group, BATCH)),
-            tuple(_read(one, DETAILS) for one in xml.every(group, DETAIL)),
-        )
-        for group in xml.every(element, GROUP)
-    )
+    groups = tuple(map(_group, xml.every(element, GROUP)))
+    # The oldest version, .001.01, has no `NtryDtls`: what it would hold stands in the entry itself.
+    oldest = _group(element)
+    if oldest.batches or oldest.details:
+        groups = (oldest, *groups)
     return Record(_read(element, OWN), groups, Place(element.sourceline or 1))
+
+
+def _group(element: xml.Element) -> Group:
+    return Group(
+        tuple(_read(one, BATCHES) for one in xml.every(element, BATCH)),
+        tuple(_read(one, DETAILS) for one in xml.every(element, DETAIL)),
+    )
 
 
 def _read(element: xml.Element, texts: Texts[T]) -> T:
@@ -243,7 +248,8 @@ def _steps(namespace: str, texts: Texts[T]) -> _Steps:
     top: _Steps = {}
     for path in sorted(element_paths(texts)):  # a path before those that it begins
         below = top
-        *way, last = (f"{{{namespace}}}{name}" for name in path.split("/"))
+        # lxml names an element without a namespace by its bare name.
+        *way, last = (f"{{{namespace}}}{n}" if namespace else n for n in path.split("/"))
         for tag in way:
             below = below.setdefault(tag, _Step("", {})).below
         below[last] = _Step(path, {})

@@ -253,6 +253,8 @@ class _Learner:
         way = self._open[1:]
         if len(self._open) > _MAX_DEPTH or self._captures > _MAX_CAPTURES:
             raise _IrregularError
+        if way in ([BATCH], [DETAIL]):  # as the oldest version has it
+            raise _IrregularError
         if way == [GROUP]:
             self._groups.append(_GroupSections())
         elif way == [GROUP, BATCH]:

@@ -43,7 +43,8 @@ def steps(source: BinaryIO) -> Iterator[Step]:
     """The records of every statement, in the file's order, each statement ended by None.
 
     Raises:
-        ParseError: `xml_malformed`, `doctype_refused`: when the reading comes to it.
+        ParseError: `xml_malformed`, `doctype_refused`, `xml_too_large`: when the reading comes to
+            it.
     """
     root = xml.root_of_document(source)
     namespace = xml.namespace_of(root)
@@ -51,12 +52,14 @@ def steps(source: BinaryIO) -> Iterator[Step]:
     tags = tuple(f"{{{namespace}}}{name}" for name in (ENTRY, *HOLDERS))
     parser = xml.pull_parser(tags, "utf-8" if codec else None)
     cutter = _Cutter(root.prefix or "")
+    held = xml.Held()
     with xml.refusing():
         for piece in cutter.pieces(source, codec) if codec else _raw(source):
+            held.add(piece)
             parser.feed(piece)
-            yield from _steps(parser, cutter)
+            yield from _steps(parser, cutter, held)
         parser.close()
-        yield from _steps(parser, cutter)
+        yield from _steps(parser, cutter, held)
 
 
 def _raw(source: BinaryIO) -> Iterator[bytes]:
@@ -64,21 +67,33 @@ def _raw(source: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def _steps(parser: xml.PullParser, cutter: "_Cutter") -> Iterator[Step]:
+def _steps(parser: xml.PullParser, cutter: "_Cutter", held: xml.Held) -> Iterator[Step]:
     for _, element in parser.read_events():
-        if xml.name_of(element) != ENTRY:
-            yield element, None
+        entry = xml.name_of(element) == ENTRY
+        run = cutter.taken(element) if entry else None
+        holder = element.getparent() if entry else element
+        if holder is None or not _is_holder(holder):
+            continue
+        if not entry:
+            yield holder, None
+        elif run is None:
+            yield holder, camt_record.of_element(element)
         else:
-            run = cutter.taken(element)
-            holder = element.getparent()
-            if holder is None or xml.name_of(holder) not in HOLDERS:
-                continue
-            if run is None:
-                yield holder, camt_record.of_element(element)
-            else:
-                for shape, texts, place in run:
-                    yield holder, shape.record(texts, place)
+            for shape, texts, place in run:
+                yield holder, shape.record(texts, place)
         xml.release(element)
+        held.forget()
+
+
+def _is_holder(element: xml.Element) -> bool:
+    """Whether it is a statement, and in its place: in a message that is in the document.
+
+    Anywhere else it means nothing, and what stands beside it would never be freed.
+    """
+    message = element.getparent()
+    document = None if message is None else message.getparent()
+    in_place = document is not None and document.getparent() is None
+    return in_place and xml.name_of(element) in HOLDERS
 
 
 class _Cutter:

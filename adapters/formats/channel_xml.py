@@ -223,9 +223,9 @@ def parse_reply(
 ) -> StatusReport:
     """What the bank says of a batch, after the order or a query.
 
-    A code that the profile does not know is UNKNOWN, of an instruction as of the whole reply; so is
-    "no such record". A code of the whole reply is reported where no instruction is listed, and when
-    it is a refusal of the order; that of a query speaks of the question and decides nothing.
+    A code that the profile does not know is UNKNOWN, of an instruction as of the whole reply. That
+    of the whole reply is reported where no instruction is listed, and when it is a refusal of the
+    order; that of a query speaks of the question and decides nothing, but may say NOT_FOUND.
 
     Args:
         content: The reply.
@@ -242,8 +242,8 @@ def parse_reply(
     rows = [] if answer is None else xml.every(answer, "rd")
     code = _required(public, "RetCode")
     ordered = _required(public, "TransCode") == channel.payment_code
-    means = channel.return_outcomes if ordered else {}
-    outcome = means.get(code, Outcome.UNKNOWN)
+    missed = dict.fromkeys(channel.not_found_codes, Outcome.NOT_FOUND)
+    outcome = (channel.return_outcomes if ordered else missed).get(code, Outcome.UNKNOWN)
     wide = Status("", batch.batch_id, code, "", xml.text(public, "RetMsg"), outcome)
     speaks = not rows or outcome is Outcome.REJECTED
     statuses = (*((wide,) if speaks else ()), *_statuses(rows, batch, profile))
@@ -292,6 +292,7 @@ def _parts(content: bytes, section: str) -> tuple[xml.Element, xml.Element | Non
     """`pub`, and the section if there is one."""
     if len(content) > _MAX_BYTES:
         raise ParseError("file_too_large", f"more than {_MAX_BYTES} bytes")
+    xml.Held().add(content)
     found = list(xml.elements(BytesIO(content), "eb"))
     if not is_channel(content) or len(found) != 1:
         raise ParseError("format_unknown", "not one message of the channel", "line 1")

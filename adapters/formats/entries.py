@@ -3,10 +3,10 @@
 import hashlib
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from adapters.model import Balance, Entry, Finding, error, warning
 
@@ -57,7 +57,24 @@ class _Ids:
                 self._slots[self._place(mark)] = mark
 
 
-@dataclass(slots=True)
+class _HeldIds:
+    """The same for a reader that holds all entries: the ids themselves, so exact and faster.
+
+    It takes about 50 bytes for each, a tenth of what the entry takes.
+    """
+
+    __slots__ = ("_all",)
+
+    def __init__(self) -> None:
+        self._all: set[str] = set()
+
+    def add(self, entry_id: str) -> bool:
+        """Whether it is new."""
+        before = len(self._all)
+        self._all.add(entry_id)
+        return len(self._all) > before
+
+
 class Identities:
     """Gives every entry of one statement an id of its own.
 
@@ -66,37 +83,46 @@ class Identities:
     names them the same again.
     """
 
-    _seen: _Ids = field(default_factory=_Ids)
-    _occurrences: Counter[str] = field(default_factory=Counter)
-    """Of those seen more than once."""
+    __slots__ = ("_occurrences", "_seen")
+
+    def __init__(self, *, held: bool = False) -> None:
+        """`held` says that the reader keeps all entries, and with them the texts of their ids."""
+        self._seen = _HeldIds() if held else _Ids()
+        self._occurrences: Counter[str] = Counter()
+        """Of those seen more than once."""
 
     def name(self, entry: Entry, location: str) -> tuple[Entry, tuple[Finding, ...]]:
         """The entry under its final id, and a warning where the bank repeated a serial."""
         named = self.named(entry)
-        return named, self.repeated(entry, named, location)
+        return named, self.repeated(entry.entry_id, named.entry_id, location)
 
     def named(self, entry: Entry) -> Entry:
         """The entry under its final id: itself, if that is the one it has."""
-        given = entry.entry_id
-        entry_id = given or _digest(entry)
-        if self._seen.add(entry_id):
-            return entry if given else replace(entry, entry_id=entry_id)
-        self._occurrences[entry_id] += 1
-        return replace(entry, entry_id=f"{entry_id}~{self._occurrences[entry_id] + 1}")
+        content = _CONTENT(entry)
+        entry_id = self.id_of(content)
+        # A new one is what `dataclasses.replace` gives, in half its time.
+        return entry if entry_id == entry.entry_id else Entry(entry_id, *content[1:])
 
-    def repeated(self, entry: Entry, named: Entry, location: str) -> tuple[Finding, ...]:
-        """A warning where the bank repeated the serial of an entry that `named` renamed."""
-        return (
-            (_repeated(entry.entry_id, location),) if entry.entry_id and named is not entry else ()
-        )
+    def id_of(self, content: tuple[Any, ...]) -> str:
+        """The final id of an entry that is to be made of these values, the bank's id first."""
+        entry_id = content[0] or _digest(content)
+        if self._seen.add(entry_id):
+            return str(entry_id)
+        self._occurrences[entry_id] += 1
+        return f"{entry_id}~{self._occurrences[entry_id] + 1}"
+
+    def repeated(self, given: str, entry_id: str, location: str) -> tuple[Finding, ...]:
+        """A warning where the bank repeated a serial, so that the entry has another id."""
+        return (_repeated(given, location),) if given and entry_id != given else ()
 
 
 _CONTENT: Final = attrgetter(*(one.name for one in fields(Entry)))
+"""The id, which is the first field, and all others, in their order."""
 
 
-def _digest(entry: Entry) -> str:
-    content = "\x1f".join(map(str, _CONTENT(entry)))
-    return "row-" + hashlib.sha256(content.encode()).hexdigest()[:20]
+def _digest(content: tuple[Any, ...]) -> str:
+    text = "\x1f".join(map(str, content))
+    return "row-" + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _repeated(entry_id: str, location: str) -> Finding:

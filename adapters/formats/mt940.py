@@ -8,15 +8,25 @@ starts with a three-digit code and a subfield.
 
 import calendar
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from adapters.amounts import AmountError, to_minor
+from adapters.formats.bounds import MAX_FINDINGS
 from adapters.formats.entries import UNSTATED_REASON, Identities, check_balances
-from adapters.model import Balance, Entry, Finding, Parsed, ParseError, Statement, error
+from adapters.model import (
+    Balance,
+    Entry,
+    Finding,
+    Parsed,
+    ParseError,
+    Severity,
+    Statement,
+    error,
+)
 
 MARK: Final = re.compile(r"(?m)^[ ]?(?:\{1:|:(?:20|25|28C?|60[FM]|61|62[FM]|64|86|NS):)")
 """How a file of this family is known."""
@@ -28,7 +38,10 @@ _RETURNED_ITEM: Final = "RTI"
 """Transaction type of a returned item in field 61 (SWIFT MT940)."""
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
-_FIELD: Final = re.compile(r":(13|20|21|25|28|34|60|61|62|64|65|86|90|NS)([A-Z]?):")
+_FIELD: Final = re.compile(r"\n:((?:13|20|21|25|28|34|60|61|62|64|65|86|90|NS)[A-Z]?):")
+"""What begins a field; the two figures and the letter are its tag."""
+_NOTHING: Final = ("", "-")
+"""Lines that belong to no field."""
 _START: Final = "20"
 _OPENINGS: Final = ("60F", "60M", "60")
 _CLOSINGS: Final = ("62F", "62M", "62")
@@ -51,12 +64,13 @@ _YEAR_END_DAYS: Final = 330
 """An entry date this far from its value date lies in the year before or after."""
 
 _STRUCTURED: Final = re.compile(r"[0-9]{3}\?[0-9]{2}")
-_KEYWORDS: Final = (
-    "IBAN|BIC |EREF|MREF|CRED|PURP|SVWZ|MDAT|ABWA|ABWE|SQTP|ORCR|ORMR|DDAT|KREF|DEBT|COAM|OAMT"
+_KEYWORDS: Final = frozenset(
+    (
+        *("IBAN", "BIC ", "EREF", "MREF", "CRED", "PURP", "SVWZ", "MDAT", "ABWA"),
+        *("ABWE", "SQTP", "ORCR", "ORMR", "DDAT", "KREF", "DEBT", "COAM", "OAMT"),
+    )
 )
 """Of the texts inside subfields ?20 to ?29, by the German banks' common convention."""
-_KEYWORD_END: Final = re.compile(rf"\+(?<=(?:{_KEYWORDS})\+)")
-"""The plus sign behind a keyword: searched for by itself it is found fastest."""
 _KEYWORD_CHARS: Final = 4
 _BARE_LABELS: Final = (" BIC", " IBAN")
 """What some banks leave at the end of a subfield without a value."""
@@ -68,6 +82,8 @@ class _Field(NamedTuple):
     tag: str
     text: str
     line: int
+    details: list[str]
+    """Of a field 61: the texts of the fields 86 that follow it."""
 
     @property
     def location(self) -> str:
@@ -89,33 +105,26 @@ class _Money(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Row:
-    """A field 61 and the fields 86 that follow it."""
-
-    line: _Field
-    details: list[_Field] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class _Block:
     """The fields of one statement and the line on which it starts."""
 
     line: int
     heads: list[_Field] = field(default_factory=list)
-    rows: list[_Row] = field(default_factory=list)
+    rows: list[_Field] = field(default_factory=list)
+    """The fields 61."""
 
     @property
     def location(self) -> str:
         return f"line {self.line}"
 
-    def add(self, one: _Field) -> None:
+    def add(self, tag: str, text: str, line: int) -> None:
         """A field 86 belongs to the last field 61; before any it has nowhere to go."""
-        if one.tag == "61":
-            self.rows.append(_Row(one))
-        elif one.tag != "86":
-            self.heads.append(one)
+        if tag == "61":
+            self.rows.append(_Field(tag, text, line, []))
+        elif tag != "86":
+            self.heads.append(_Field(tag, text, line, []))
         elif self.rows:
-            self.rows[-1].details.append(one)
+            self.rows[-1].details.append(text)
 
 
 def decode(content: bytes) -> str:
@@ -138,46 +147,74 @@ def parse(content: bytes) -> Parsed:
     """All statements of a file, in its order.
 
     Raises:
-        ParseError: No field of the format in it, a NUL byte, or a field that breaks its rule.
+        ParseError: No field of the format in it, a NUL byte, a field that breaks its rule, or
+            `findings_too_many`: more errors than a file of a bank has.
     """
-    text = decode(content)
-    read = [_statement(block) for block in _blocks(text)]
-    if not read:
+    statements: list[Statement] = []
+    findings: list[Finding] = []
+    for item in _bounded(_items(decode(content))):
+        if isinstance(item, Statement):
+            statements.append(item)
+        else:
+            findings.append(item)
+    if not statements:
         raise ParseError("format_unknown", "no MT940 field in the file")
-    findings = [*_indented(text), *(one for _, found in read for one in found)]
-    return Parsed("MT940", tuple(statement for statement, _ in read), tuple(findings))
+    return Parsed("MT940", tuple(statements), tuple(findings))
+
+
+def _items(text: str) -> Iterator[Statement | Finding]:
+    yield from _indented(text)
+    for block in _blocks(text):
+        statement, findings = _statement(block)
+        yield statement
+        yield from findings
+
+
+def _bounded(items: Iterable[Statement | Finding]) -> Iterator[Statement | Finding]:
+    """Warnings are not counted: a bank may use one serial for any number of entries."""
+    errors = 0
+    for item in items:
+        if isinstance(item, Finding) and item.severity is Severity.ERROR:
+            errors += 1
+            if errors > MAX_FINDINGS:
+                message = f"more than {MAX_FINDINGS} errors, the last is {item.code}"
+                raise ParseError("findings_too_many", message, item.location)
+        yield item
 
 
 def _blocks(text: str) -> Iterator[_Block]:
     """One block a `:20:`; what stands before the first is one too if it has fields."""
     block: _Block | None = None
-    for one in _fields(text):
-        if block is None or one.tag == _START:
+    for tag, content, line in _fields(text):
+        if block is None or tag == _START:
             if block is not None:
                 yield block
-            block = _Block(one.line if one.tag == _START else 1)
-        block.add(one)
+            block = _Block(line if tag == _START else 1)
+        block.add(tag, content, line)
     if block is not None:
         yield block
 
 
-def _fields(text: str) -> Iterator[_Field]:
-    """The fields known here; any other is part of the text before it.
+def _fields(text: str) -> Iterator[tuple[str, str, int]]:
+    """Tag, text and line of the fields known here; any other is part of the text before it.
 
     Empty lines, ends of lines and the `-` that ends a message are no part of a text.
     """
-    tag, start, lines = "", 1, [""]
-    for number, whole in enumerate(_tags_unbroken(text).split("\n"), 1):
-        line = whole.rstrip()
-        mark = _FIELD.match(line) if line[:1] == ":" else None
-        if mark is not None:
-            if tag:
-                yield _Field(tag, "\n".join(lines).strip(), start)
-            tag, start, lines = _tag(mark[1], mark[2]), number, [line[mark.end() :]]
-        elif line and (line[-1] != "-" or line.strip() != "-"):
-            lines.append(line)
-    if tag:
-        yield _Field(tag, "\n".join(lines).strip(), start)
+    ended = "\n".join(map(str.rstrip, _tags_unbroken(text).split("\n")))
+    parts = iter(_FIELD.split(f"\n{ended}"))
+    line = 1 + next(parts).count("\n")
+    for mark, part in zip(parts, parts, strict=True):
+        yield _tag(mark), _tidied(part), line
+        line += 1 + part.count("\n")
+
+
+def _tidied(text: str) -> str:
+    """Without the lines that say nothing; but the first line is the field's, whatever it says."""
+    if "\n\n" in text or "-\n" in text or text.endswith("-"):
+        first, _, below = text.partition("\n")
+        kept = (line for line in below.split("\n") if line.strip() not in _NOTHING)
+        text = "\n".join([first, *kept])
+    return text.strip()
 
 
 def _tags_unbroken(text: str) -> str:
@@ -185,17 +222,20 @@ def _tags_unbroken(text: str) -> str:
     return text.replace("\n:\n", "\n\n:")
 
 
-@lru_cache(maxsize=256)
-def _tag(number: str, letter: str) -> str:
-    return number + letter if number + letter in _BALANCES else number
+@lru_cache(maxsize=512)
+def _tag(mark: str) -> str:
+    """As it is written in a balance; otherwise a letter says nothing that is read here."""
+    return mark if mark in _BALANCES else mark[:2]
 
 
 def _indented(text: str) -> Iterator[Finding]:
     """A field 61 that does not start its line is not read as one."""
     if " :61:" not in text:
         return
+    line, counted = 1, 0
     for found in re.finditer(r"(?m)^ {1,9}:61:", text):
-        line = text.count("\n", 0, found.start()) + 1
+        line += text.count("\n", counted, found.start())
+        counted = found.start()
         yield error("entry_lost", "a field 61 does not start its line", f"line {line}")
 
 
@@ -285,35 +325,37 @@ def _minor(amount: str, currency: str, one: _Field) -> int:
 
 
 def _entries(block: _Block, currency: str, findings: list[Finding]) -> Iterator[Entry]:
-    identities = Identities()
+    identities = Identities(held=True)
     for row in block.rows:
-        entry = _entry(row, currency, findings)
-        named = identities.named(entry)
-        if named is not entry:
-            findings.extend(identities.repeated(entry, named, row.line.location))
-        yield named
+        content = _content(row, currency, findings)
+        entry_id = identities.id_of(content)
+        findings.extend(identities.repeated(content[0], entry_id, row.location))
+        yield Entry(entry_id, *content[1:])
 
 
-def _entry(row: _Row, currency: str, findings: list[Finding]) -> Entry:
-    found = _ENTRY.match(row.line.text)
+def _content(row: _Field, currency: str, findings: list[Finding]) -> tuple[Any, ...]:
+    """The values of an entry in the order of its fields; its id is the bank's or empty."""
+    found = _ENTRY.match(row.text)
     if found is None:
-        raise row.line.malformed()
+        raise row.malformed()
     written, entry_day, mark, amount, kind = found.groups()
     if not kind:
         message = "a field 61 has no transaction type: it may have been cut"
-        findings.append(error("entry_lost", message, row.line.location))
+        findings.append(error("entry_lost", message, row.location))
     days = _days(written, entry_day)
     if days is None:
-        raise row.line.malformed()
-    amount_minor = _minor(amount, currency, row.line)
+        raise row.malformed()
+    booking_date, value_date = days
+    amount_minor = _minor(amount, currency, row)
     mark = mark.upper()
-    reference, bank_reference, supplement = _references(row.line.text[found.end() :])
+    reference, bank_reference, supplement = _references(row.text[found.end() :])
     details = _details(row.details)
     added = details.get("KREF", "")
     text = details.get(_PURPOSE) or details.get(_FREE) or supplement
-    return Entry(
+    return (
         _given(bank_reference),
-        *days,
+        booking_date,
+        value_date,
         -amount_minor if mark in _DEBITS else amount_minor,
         currency,
         _given(f"{reference} {added}" if added else reference),
@@ -332,7 +374,7 @@ _REVERSALS: Final = frozenset({"RC", "RD"})
 
 
 def _given(reference: str) -> str:
-    found = _folded(reference)
+    found = " ".join(reference.split())
     return "" if found in _NO_REFERENCE else found
 
 
@@ -377,14 +419,16 @@ def _references(rest: str) -> tuple[str, str, str]:
 
 
 _FREE, _PURPOSE, _NAME, _ACCOUNT = "free", "purpose", "name", "account"
-_SUBFIELD: Final = re.compile(r"\?([^?]{2})([^?]*)")
+_PURPOSE_LINE: Final = re.compile(r"\?(2[^?])([^?]*)")
+_OTHER_SIDE: Final = re.compile(r"\?(3[123])([^?]*)")
+"""Subfields by their two figures: ?31 the account, ?32 and ?33 the name."""
 
 
-def _details(fields: list[_Field]) -> dict[str, str]:
+def _details(texts: list[str]) -> dict[str, str]:
     """The texts of an entry's fields 86 by what they are; one that comes again is added."""
-    found = _detail_texts(fields[0].text) if fields else {}
-    for one in fields[1:]:
-        for key, text in _detail_texts(one.text).items():
+    found = _detail_texts(texts[0]) if texts else {}
+    for one in texts[1:]:
+        for key, text in _detail_texts(one).items():
             before = found.get(key)
             found[key] = f"{before}\n{text.strip()}" if before else text
     return found
@@ -394,22 +438,18 @@ def _detail_texts(text: str) -> dict[str, str]:
     joined = text.replace("\n", "")
     if _STRUCTURED.match(joined) is None:
         return {_FREE: text}
-    parts = _subfields(joined)
-    keys = [key for key in parts if key[0] == "2"]
+    # In the order of their first coming; the last of a name counts.
+    lines = dict(_PURPOSE_LINE.findall(joined))
     if " BIC" in joined or " IBAN" in joined:
-        parts |= {key: _unlabelled(key, parts[key]) for key in keys}
-    purpose = "".join([parts[key] for key in keys])
+        lines = {key: _unlabelled(key, line) for key, line in lines.items()}
+    purpose = "".join(lines.values())
+    other_side = dict(_OTHER_SIDE.findall(joined))
     texts = _keyworded(purpose) if "+" in purpose else {}
     if not texts:
         texts[_PURPOSE] = purpose.removesuffix(" BIC")
-    texts[_NAME] = parts.get("32", "") + parts.get("33", "")
-    texts[_ACCOUNT] = parts.get("31", "")
+    texts[_NAME] = other_side.get("32", "") + other_side.get("33", "")
+    texts[_ACCOUNT] = other_side.get("31", "")
     return texts
-
-
-def _subfields(text: str) -> dict[str, str]:
-    """By their two figures, in the order of their first coming; the last of a name counts."""
-    return dict(_SUBFIELD.findall(text))
 
 
 def _unlabelled(key: str, text: str) -> str:
@@ -420,10 +460,18 @@ def _unlabelled(key: str, text: str) -> str:
 
 def _keyworded(purpose: str) -> dict[str, str]:
     """The texts behind keywords such as `EREF+`; none if there is no keyword."""
-    parts = _KEYWORD_END.split(purpose)
-    keywords = [part[-_KEYWORD_CHARS:] for part in parts[:-1]]
-    inner = [part[:-_KEYWORD_CHARS] for part in parts[1:-1]]
-    texts = dict(zip(keywords, [*inner, parts[-1]], strict=False))
+    texts: dict[str, str] = {}
+    keyword, text = "", ""
+    parts = purpose.split("+")
+    last = parts.pop()
+    for part in parts:
+        if part[-_KEYWORD_CHARS:] in _KEYWORDS:
+            texts[keyword] = text + part[:-_KEYWORD_CHARS]
+            keyword, text = part[-_KEYWORD_CHARS:], ""
+        else:
+            text += f"{part}+"
+    texts[keyword] = text + last
+    del texts[""]  # what stands before the first keyword is part of no text
     if "SVWZ" in texts:
         texts[_PURPOSE] = texts.pop("SVWZ").removesuffix(" BIC")
     return texts

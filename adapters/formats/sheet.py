@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Context, Decimal, InvalidOperation
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final
 
 from lxml import etree
 
 from adapters.formats.bounds import check_lines, lines
-from adapters.formats.xml import Element, release
+from adapters.formats.xml import PROLOG_BYTES, Element, Held, PullParser, pull_parser, release
 from adapters.model import ParseError
 
 MAX_FILE_BYTES: Final = 1 << 26
@@ -36,6 +36,7 @@ _UNPACKED_BYTES: Final = 1 << 27
 _CHUNK_BYTES: Final = 1 << 16
 _MAIN: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _LINK: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_RELATION: Final = "{http://schemas.openxmlformats.org/package/2006/relationships}"
 _CELL: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([Ee][+-]?[0-9]{1,2})?")
 _DIGITS: Final = Context(prec=15)
@@ -213,24 +214,37 @@ def _workbook(content: bytes) -> Iterator[Row]:
             yield _row(element, number, _Reading(texts, days, epoch))
 
 
-def _elements(source: BinaryIO, *names: str) -> Iterator[Element]:
+def _elements(source: BinaryIO, *names: str, namespace: str = _MAIN) -> Iterator[Element]:
     """Finished elements, each freed when the next is asked for."""
-    _, root = next(_events(source, "start", None))
+    _check_doctype(source)
+    parser = pull_parser(tuple(namespace + name for name in names), None)
+    held = Held()
+    while chunk := source.read(_CHUNK_BYTES):
+        held.add(chunk)
+        parser.feed(chunk)
+        yield from _finished(parser, held)
+    parser.close()
+    yield from _finished(parser, held)
+
+
+def _finished(parser: PullParser, held: Held) -> Iterator[Element]:
+    for _, element in parser.read_events():
+        yield element
+        release(element)
+        held.forget()
+
+
+def _check_doctype(source: BinaryIO) -> None:
+    _, root = next(_starts(io.BytesIO(source.read(PROLOG_BYTES))))
     if root.getroottree().docinfo.doctype:
         raise ParseError("doctype_refused", "a workbook carries no DOCTYPE", "line 1")
     source.seek(0)
-    for _, element in _events(source, "end", tuple(_MAIN + name for name in names)):
-        yield element
-        release(element)
 
 
-def _events(
-    source: BinaryIO, event: Literal["start", "end"], tags: tuple[str, ...] | None
-) -> Iterator[tuple[str, Element]]:
+def _starts(source: BinaryIO) -> Iterator[tuple[str, Element]]:
     return etree.iterparse(
         source,
-        events=(event,),
-        tag=tags,
+        events=("start",),
         resolve_entities=False,
         load_dtd=False,
         no_network=True,
@@ -252,15 +266,11 @@ def _first_sheet(parts: _Parts) -> tuple[str, date]:
             link = link or element.get(f"{_LINK}id", "")
         elif element.get("date1904") in {"1", "true"}:
             epoch = _EPOCH_1904
-    for relation in etree.parse(links, _safe()).getroot():
+    for relation in _elements(links, "Relationship", namespace=_RELATION):
         if relation.get("Id") == link:
             target = relation.get("Target", "")
             return target.lstrip("/") if target.startswith("/") else f"xl/{target}", epoch
     raise ParseError("workbook_malformed", "the first sheet is missing")
-
-
-def _safe() -> etree.XMLParser:
-    return etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True)
 
 
 def _shared_texts(parts: _Parts) -> list[str]:

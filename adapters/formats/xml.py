@@ -21,6 +21,11 @@ _CHINESE: Final = frozenset({"gb2312", "gbk", "gb18030", "cp936"})
 """What banks declare for text that is GB18030 in truth: it contains the others."""
 _UTF_8: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
 _HEAD_BYTES: Final = 512
+PROLOG_BYTES: Final = 1 << 20
+"""Before this the root element begins: a longer DOCTYPE would fill the memory before it is seen."""
+_MAX_MARKS: Final = 1 << 21
+"""Signs of markup in one piece of tree. A node costs some thirty times the four bytes that make
+it, so the size of a file is no bound on the memory that its tree takes."""
 
 
 @contextmanager
@@ -35,6 +40,27 @@ def refusing() -> Iterator[None]:
     except etree.XMLSyntaxError as broken:
         line = f"line {max(broken.lineno or 1, 1)}"
         raise ParseError("xml_malformed", broken.msg or "not XML", line) from broken
+
+
+class Held:
+    """Bounds the tree that is in memory at one time, by the signs of markup that made it."""
+
+    def __init__(self) -> None:
+        self._marks = 0
+
+    def add(self, piece: bytes) -> None:
+        """What the parser is about to be given.
+
+        Raises:
+            ParseError: `xml_too_large`.
+        """
+        self._marks += piece.count(b"<") + piece.count(b"=")
+        if self._marks > _MAX_MARKS:
+            raise ParseError("xml_too_large", "more tags and attributes than a bank file has")
+
+    def forget(self) -> None:
+        """What was read until now is freed."""
+        self._marks = 0
 
 
 def _encoding(source: BinaryIO) -> str | None:
@@ -101,7 +127,7 @@ def root_of_document(source: BinaryIO) -> Element:
             entities are the way to attack a reader.
     """
     with refusing():
-        _, root = next(_events(source, "start", None))
+        _, root = next(_events(BytesIO(source.read(PROLOG_BYTES)), "start", None))
     source.seek(0)
     if root.getroottree().docinfo.doctype:
         raise ParseError("doctype_refused", "a bank file carries no DOCTYPE", "line 1")
@@ -133,8 +159,10 @@ def message(content: bytes, format_name: str, element_name: str) -> Element:
     """The one message of a small file, read to its very end so that a cut file is never used.
 
     Raises:
-        ParseError: As `elements`; or `format_unknown`: not one message of this format.
+        ParseError: As `elements`; `xml_too_large`; or `format_unknown`: not one message of this
+            format.
     """
+    Held().add(content)
     source = BytesIO(content)
     named = namespace_of_document(source).rpartition(":")[2]
     found = list(elements(source, element_name))
@@ -144,11 +172,12 @@ def message(content: bytes, format_name: str, element_name: str) -> Element:
 
 
 def release(element: Element) -> None:
-    """Free an element that was read, and those before it, so that memory stays bounded."""
+    """Free an element that was read and all before it: only what is still open is left."""
     element.clear()
-    parent = element.getparent()
-    while parent is not None and (before := element.getprevious()) is not None:
-        parent.remove(before)
+    while (parent := element.getparent()) is not None:
+        while (before := element.getprevious()) is not None:
+            parent.remove(before)
+        element = parent
 
 
 def namespace_of(element: Element) -> str:

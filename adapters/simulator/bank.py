@@ -13,6 +13,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Final, Self
 
+from adapters.calendar import Calendar, add_working_days
 from adapters.formats import camt053, pain001, pain002
 from adapters.model import (
     Balance,
@@ -24,6 +25,7 @@ from adapters.model import (
     Status,
     StatusReport,
 )
+from adapters.profile import load_profile
 from adapters.simulator.state import Account, Answered, Behaviour, Due, Posting, State, load, save
 from adapters.transports.directory import collect, place
 
@@ -46,16 +48,25 @@ _NO_FUNDS: Final = "AM04"
 class SimulatedBank:
     """A bank in a directory. Every call that changes something is on disk when it returns."""
 
-    def __init__(self, directory: Path, state: State) -> None:
+    def __init__(self, directory: Path, state: State, calendar: Calendar) -> None:
         self._directory = directory
         self._state = state
+        self._calendar = calendar
 
     @classmethod
-    def open(cls, directory: Path, seed: int = 0) -> Self:
-        """The bank in a directory, founded there if it is new; only then the seed counts."""
+    def open(cls, directory: Path, seed: int = 0, calendar: Calendar | None = None) -> Self:
+        """The bank in a directory, founded there if it is new; only then the seed counts.
+
+        Args:
+            directory: Where it keeps its state and its files.
+            seed: Of its serials.
+            calendar: The days on which it returns payments; those of the profile `demo` if none is
+                given. It books and states every day all the same.
+        """
         for folder in ("in", "out", "done"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
-        return cls(directory, load(directory / "bank.json", seed))
+        worked = calendar or load_profile("demo").calendar
+        return cls(directory, load(directory / "bank.json", seed), worked)
 
     @property
     def inbox(self) -> Path:
@@ -283,7 +294,7 @@ class SimulatedBank:
             on += timedelta(days=1)
             yield Due(account=batch.debtor_account, on=on, entry=_debit(batch, payment, on))
         if behaviour.return_after_days:
-            on += timedelta(days=behaviour.return_after_days)
+            on = add_working_days(on, behaviour.return_after_days, self._calendar)
             back = replace(
                 _debit(batch, payment, on),
                 amount_minor=payment.amount_minor,

@@ -18,7 +18,7 @@ class Behaviour(BaseModel, frozen=True):
     silent: bool = False
     """The money moves, but the file that holds the payment is never answered."""
     return_after_days: int = 0
-    """Booked, and credited back this many calendar days later; 0 is never."""
+    """Booked, and credited back this many working days of the bank later; 0 is never."""
     return_reason: str = "AC04"
     book_next_day: bool = False
     """Accepted today, booked tomorrow: an item in transit."""

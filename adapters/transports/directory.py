@@ -19,7 +19,11 @@ class NameTakenError(FileExistsError):
     """Another content was delivered under this name before."""
 
 
-class ShortWriteError(OSError):
+class NotPlacedError(OSError):
+    """Nothing appeared under the name: the disk is full, the folder may not be written."""
+
+
+class ShortWriteError(NotPlacedError):
     """The file on disk is not as long as what was written to it."""
 
 
@@ -68,12 +72,19 @@ def place(content: bytes, path: Path) -> Path:
 
     Raises:
         NameTakenError: Another content is there.
+        NotPlacedError: It could not be written.
         ShortWriteError: The disk kept fewer bytes than were written.
+        OSError: It lies there, but whether it survives a power cut is not known.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not _is_there(content, path):
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
-        _write(content, part)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(content, part)
+        except ShortWriteError:
+            raise
+        except OSError as wrong:
+            raise NotPlacedError(wrong.errno, f"{path.name} cannot be written") from wrong
         try:
             os.link(part, path)  # unlike a rename, this refuses a name that is taken
         except FileExistsError:

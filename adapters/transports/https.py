@@ -41,7 +41,7 @@ class HttpsExchange:
             OutcomeUnknownError: It was sent, wholly or in part, and no whole answer came in time.
             ValueError: The address is not HTTPS, or a certificate cannot be used.
         """
-        context = self._context()
+        context = self.context()
         with _told():
             async with (
                 asyncio.timeout(self.timeout_s),
@@ -60,13 +60,15 @@ class HttpsExchange:
         # Without compression the bound on the body is a bound on memory.
         return {"Content-Type": self.content_type, "Accept-Encoding": "identity"}
 
-    def _context(self) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext:
+        """Our side of a connection; raises ValueError as `exchange`, without asking the bank."""
         if not self.url.startswith("https://"):
             raise ValueError("the address of a bank is HTTPS")
         try:
             context = ssl.create_default_context(cafile=str(self.authority))
             context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.load_cert_chain(self.client_certificate, self.client_key)
+            # With no password at all OpenSSL would ask a person and wait.
+            context.load_cert_chain(self.client_certificate, self.client_key, password="")
         except OSError as wrong:  # of which ssl's own errors are kinds
             raise ValueError("a certificate or key cannot be used") from wrong
         return context

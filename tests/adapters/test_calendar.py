@@ -11,6 +11,8 @@ from adapters.calendar import (
     CalendarUnknownError,
     ClearingWindow,
     add_working_days,
+    closed_at,
+    first_day,
     is_working_day,
     local,
     next_working_day,
@@ -155,3 +157,53 @@ def test_an_amount_above_every_window_is_named() -> None:
 
 def test_a_bank_without_windows_takes_payments_at_any_time() -> None:
     assert codes(large(date(2026, 3, 7)), windows=()) == []
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "at", "expected"),
+    [
+        (5_000_001, MORNING, MONDAY),
+        (5_000_001, datetime(2026, 3, 2, 9, 15, tzinfo=UTC), date(2026, 3, 3)),
+        (5_000_001, datetime(2026, 3, 6, 9, 15, tzinfo=UTC), date(2026, 3, 9)),
+        (5_000_001, datetime(2026, 3, 7, 2, 0, tzinfo=UTC), date(2026, 3, 9)),
+        (5_000_001, datetime(2026, 9, 30, 10, 0, tzinfo=UTC), date(2026, 10, 8)),
+        (5_000_000, datetime(2026, 3, 7, 2, 0, tzinfo=UTC), date(2026, 3, 7)),
+    ],
+)
+def test_the_first_day_is_the_one_on_which_the_bank_still_takes_it(
+    amount_minor: int, at: datetime, expected: date
+) -> None:
+    one = payment(amount_minor=amount_minor)
+    assert first_day((one,), CHINA, (SMALL, LARGE), at) == expected
+
+
+@given(
+    amounts=st.lists(st.integers(1, 10_000_000), min_size=1, max_size=3),
+    at=st.datetimes(datetime(2024, 1, 1), datetime(2026, 12, 20), timezones=st.just(UTC)),  # noqa: DTZ001 - the zone is beside
+)
+def test_on_the_first_day_the_bank_would_refuse_nothing(amounts: list[int], at: datetime) -> None:
+    orders = tuple(payment(f"P{n}", amount_minor=each) for n, each in enumerate(amounts))
+    day = first_day(orders, CHINA, (SMALL, LARGE), at)
+    assert codes(replace(batch(*orders), execution_date=day), at) == []
+
+
+def test_no_day_is_guessed_in_a_year_that_is_not_published() -> None:
+    with pytest.raises(CalendarUnknownError):
+        first_day(
+            (payment(amount_minor=5_000_001),),
+            CHINA,
+            (SMALL, LARGE),
+            datetime(2099, 1, 5, tzinfo=UTC),
+        )
+
+
+def test_no_day_takes_an_amount_above_every_window() -> None:
+    with pytest.raises(ValueError, match="above every"):
+        first_day((payment(amount_minor=5_000_001),), CHINA, (SMALL,), MORNING)
+
+
+def test_a_day_is_closed_at_its_cut_off_or_at_midnight_of_the_bank() -> None:
+    windows = (SMALL, LARGE)
+    assert closed_at(5_000_001, MONDAY, CHINA, windows) == datetime(2026, 3, 2, 9, 15, tzinfo=UTC)
+    assert closed_at(1, MONDAY, CHINA, windows) == datetime(2026, 3, 2, 16, tzinfo=UTC)
+    assert closed_at(1, MONDAY, CHINA, ()) == datetime(2026, 3, 2, 16, tzinfo=UTC)

@@ -2,8 +2,7 @@
 
 import asyncio
 import hashlib
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,25 +10,26 @@ from pathlib import Path
 import pytest
 
 from adapters.connection import (
-    BankConnection,
     ChannelConnection,
     FileConnection,
     NotSentError,
     OutcomeUnknownError,
     RefusedError,
-    Registry,
     Transport,
     check_file,
-    is_final,
-    poll,
     render,
     retrying,
     validate,
 )
 from adapters.formats import batch_cib, batch_cmb, batch_xlsx, channel_xml, pain001, pain002
-from adapters.model import Outcome, Parsed, ParseError, Severity, Status, StatusReport
+from adapters.model import Outcome, Parsed, ParseError, Severity, StatusReport
 from adapters.profile import list_profiles, load_profile
-from adapters.transports.directory import DirectoryTransport, NameTakenError, ShortWriteError
+from adapters.transports.directory import (
+    DirectoryTransport,
+    NameTakenError,
+    NotPlacedError,
+    ShortWriteError,
+)
 from tests.adapters.samples import NOW, batch, payment
 
 MORNING = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
@@ -40,10 +40,6 @@ MT940 = (
     b":20:S1\r\n:25:123\r\n:28C:1/1\r\n:60F:C260301CNY0,00\r\n"
     b":61:2603020302C1,00NTRFREF\r\n:62F:C260302CNY1,00\r\n-\r\n"
 )
-
-
-async def no_pause(_seconds: float) -> None:
-    """Does not wait."""
 
 
 def answer(result: str = "", code: str = "0", asked: str = "") -> bytes:
@@ -114,39 +110,6 @@ def files(folder: Path, *failures: Exception) -> tuple[FileConnection, Files]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying, "__defaults__", (3, 0.01))
-
-
-# Registry
-
-
-def test_every_profile_can_be_connected_without_code(tmp_path: Path) -> None:
-    registry = Registry()
-    for profile_id in registry.ids():
-        profile = registry.profile(profile_id)
-        made: BankConnection
-        if profile.channel:
-            made = registry.channel(profile_id, Wire([]), tmp_path)
-        else:
-            made = registry.files(profile_id, Files(), tmp_path)
-        assert made.profile.id == profile_id
-
-
-def test_a_profile_of_a_folder_needs_no_code_either(tmp_path: Path) -> None:
-    packaged = Path(pain001.__file__).parents[1] / "banks" / "cib-batch.toml"
-    text = packaged.read_text(encoding="utf-8").replace('"cib-batch"', '"own-bank"')
-    (tmp_path / "own-bank.toml").write_text(text, encoding="utf-8")
-    made = Registry(tmp_path).files("own-bank", Files(), tmp_path / "audit")
-    assert made.validate(batch(), MORNING) == ()
-    assert made.render(batch()).content == batch_cib.render(batch(), CIB)
-
-
-def test_a_bank_is_not_connected_by_the_wrong_kind_of_wire(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="channel"):
-        Registry().files("icbc-channel", Files(), tmp_path)
-    with pytest.raises(ValueError, match="channel"):
-        Registry().channel("demo", Wire([]), tmp_path)
-    with pytest.raises(LookupError):
-        Registry().profile("nobank")
 
 
 # Before sending
@@ -310,7 +273,7 @@ async def test_a_file_that_cannot_be_kept_stays_at_the_bank(tmp_path: Path) -> N
     connection, transport = files(tmp_path)
     transport.waiting = {"a.sta": MT940}
     (tmp_path / "inbox").write_text("no folder")
-    with pytest.raises(OSError, match="exist"):
+    with pytest.raises(NotPlacedError):
         await connection.fetch(tmp_path / "inbox")
     assert transport.waiting == {"a.sta": MT940}
 
@@ -422,70 +385,6 @@ async def test_an_unreadable_answer_to_a_question_decides_nothing(tmp_path: Path
     connection, _ = channel(tmp_path, b"<html/>")
     with pytest.raises(OutcomeUnknownError):
         await connection.query(batch(), "Q1", NOW)
-
-
-def ids() -> Iterator[str]:
-    return (f"Q{number}" for number in itertools.count(1))
-
-
-async def test_polling_ends_with_the_decision(tmp_path: Path) -> None:
-    told = [answer("2", asked="M1"), answer("3", asked="M1"), answer("7", asked="M1"), b"unasked"]
-    connection, wire = channel(tmp_path, *told)
-    report = await poll(connection, batch(), ids(), lambda: NOW, no_pause)
-    assert report is not None
-    assert is_final(report, batch())
-    assert wire.answers == [b"unasked"]
-
-
-async def test_lost_questions_are_asked_again(tmp_path: Path) -> None:
-    lost: list[bytes | Exception] = [OutcomeUnknownError("timeout"), b"<html/>"]
-    connection, _ = channel(tmp_path, *lost, answer("6", asked="M1"))
-    report = await poll(connection, batch(), ids(), lambda: NOW, no_pause)
-    assert report is not None
-    assert [s.outcome for s in report.statuses] == [Outcome.REJECTED]
-
-
-async def test_a_bank_that_never_decides_is_asked_so_often_and_stays_undecided(
-    tmp_path: Path,
-) -> None:
-    assert CHANNEL.channel is not None
-    most = CHANNEL.channel.poll_maximum_count
-    waited: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        waited.append(seconds)
-
-    connection, wire = channel(tmp_path, *[answer(code="B9999", asked="M1")] * (most + 5))
-    report = await poll(connection, batch(), ids(), lambda: NOW, pause)
-    assert (len(wire.asked), waited) == (most, [60.0] * most)
-    assert report is not None
-    assert {s.outcome for s in report.statuses} == {Outcome.UNKNOWN}
-
-
-async def test_a_bank_that_never_answers_gives_no_report(tmp_path: Path) -> None:
-    connection, _ = channel(tmp_path, *[OutcomeUnknownError("timeout")] * 100)
-    assert await poll(connection, batch(), ids(), lambda: NOW, no_pause) is None
-
-
-def told_of(*outcomes: tuple[str, Outcome]) -> StatusReport:
-    statuses = tuple(Status(name, "B", "", "", "", outcome) for name, outcome in outcomes)
-    return StatusReport("", "M1", NOW, statuses)
-
-
-@pytest.mark.parametrize(
-    ("report", "final"),
-    [
-        (told_of(), False),
-        (told_of(("P1", Outcome.SETTLED)), False),
-        (told_of(("P1", Outcome.SETTLED), ("P2", Outcome.REJECTED)), True),
-        (told_of(("P1", Outcome.SETTLED), ("P2", Outcome.UNKNOWN)), False),
-        (told_of(("", Outcome.REJECTED)), True),
-        (told_of(("", Outcome.RECEIVED)), False),
-        (told_of(("", Outcome.REJECTED), ("P1", Outcome.ACCEPTED)), False),
-    ],
-)
-def test_final_means_every_payment_is_decided(report: StatusReport, final: bool) -> None:
-    assert is_final(report, batch(payment("P1"), payment("P2"))) is final
 
 
 # Checking a file

@@ -90,7 +90,7 @@ def test_rows_that_equal_earlier_ones_in_a_continuation_are_entries_of_their_own
     assert ids == ["row-1", "row-1~2", "row-1~3"]
     whole_day = statement(1000, *(entry(one, 5) for one in ids))
     again = check([whole_day], chained.chain)
-    assert codes(again.findings) == ["statement_overlap"]
+    assert codes(again.findings) == ["statement_repeated"]
     assert again.chain.entries == chained.chain.entries
 
 
@@ -104,11 +104,59 @@ def test_an_id_is_used_again_in_another_year_but_not_in_the_same() -> None:
 
 
 def test_the_last_day_again_or_twins_that_cancel_out_is_left_to_a_person() -> None:
-    known = after(statement(1000, entry("A", 5), entry("A'", -5)))
-    same = statement(1000, entry("A", 5), entry("A'", -5), entry("B", 7))
+    known = after(statement(1000, entry("row-A", 5), entry("row-B", -5)))
+    same = statement(1000, entry("row-A", 5), entry("row-B", -5), entry("row-C", 7))
     chained = check([same], known)
     assert codes(chained.findings) == ["overlap_ambiguous", "statement_overlap"]
-    assert [one.entry_id for one in chained.chain.entries] == ["A", "A'", "B"]
+    assert [one.entry_id for one in chained.chain.entries] == ["row-A", "row-B", "row-C"]
+
+
+def test_serials_tell_the_last_day_again_from_twins_that_cancel_out() -> None:
+    known = after(statement(1000, entry("A", 5), entry("B", -5)))
+    same = statement(1000, entry("A", 5), entry("B", -5), entry("C", 7))
+    chained = check([same], known)
+    assert codes(chained.findings) == ["statement_overlap"]
+    assert [one.entry_id for one in chained.chain.entries] == ["A", "B", "C"]
+
+
+def test_a_row_without_a_serial_that_repeats_and_continues_alike_is_left_to_a_person() -> None:
+    """Five came, five came, five went: five more may be the second five again, or a third."""
+    once = statement(1000, entry("row-A", 5))
+    again = statement(1005, entry("row-A", 5))
+    back = statement(1010, entry("row-B", -5))
+    known = check([back], check([again], after(once)).chain).chain
+    assert "overlap_ambiguous" in codes(check([again], known).findings)
+
+
+def test_pages_again_in_other_slices_add_nothing() -> None:
+    known = check([statement(1005, entry("B", 7))], after(statement(1000, entry("A", 5)))).chain
+    for again in (
+        statement(1000, entry("A", 5)),
+        statement(1005, entry("B", 7)),
+        statement(1000, entry("A", 5), entry("B", 7)),
+    ):
+        assert codes(check([again], known).findings) == ["statement_repeated"]
+
+
+def test_a_quiet_day_is_no_repetition_but_a_later_closing() -> None:
+    chained = check([statement(1002, on=NEXT_DAY)], after(FIRST))
+    assert (chained.findings, chained.chain.closing) == ((), Balance(NEXT_DAY, 1002))
+
+
+def test_a_repetition_that_lacks_an_entry_is_an_error() -> None:
+    known = after(statement(1000, entry("A", 5), entry("B", 3), entry("C", 7, NEXT_DAY)))
+    shorter = statement(1000, entry("A", 5))
+    whole = statement(1000, entry("A", 5), entry("C", 7, NEXT_DAY))
+    missing = statement(1000, entry("B", 3))
+    assert codes(check([shorter], known).findings) == ["statement_repeated"]
+    assert "overlap_inconsistent" in codes(check([whole], known).findings)
+    assert "overlap_inconsistent" in codes(check([missing], known).findings)
+
+
+def test_the_same_rows_under_other_names_are_not_added_a_second_time() -> None:
+    """As when a bank's second format words them differently."""
+    renamed = statement(1000, entry("X", 5), entry("Y", -3))
+    assert codes(check([renamed], after(FIRST)).findings) == ["overlap_inconsistent"]
 
 
 def test_long_silence_is_told() -> None:

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.formats import mt940
+from adapters.formats.bounds import MAX_FINDINGS
 from adapters.model import Entry, Parsed, ParseError, Statement
 from adapters.read import parse
+from tests.adapters.test_hostile import MEGABYTE, probe
 
 # The library logs the fields it cannot read.
 logging.getLogger("mt940").setLevel(logging.CRITICAL + 1)
@@ -231,6 +233,78 @@ def test_pages_of_a_statement_keep_their_interim_balances() -> None:
 def test_an_indented_entry_is_not_lost_without_a_word() -> None:
     parsed = parse(statement(LINE, f" {LINE}").encode())
     assert [(f.code, f.location) for f in parsed.findings] == [("entry_lost", "line 6")]
+
+
+def test_every_indented_entry_is_named_with_its_line() -> None:
+    parsed = parse(statement(f" {LINE}", LINE, "", f"  {LINE}").encode())
+    assert [f.location for f in parsed.findings] == ["line 5", "line 8"]
+
+
+def test_lines_are_counted_through_all_that_is_no_field() -> None:
+    between = ["", "  ", "-", ":99:unknown", ":", "86:broken", "more", ":NS:notes", "-"]
+    with pytest.raises(ParseError) as refused:
+        parse(statement(LINE, ":86:text", *between, ":61:X").encode())
+    assert refused.value.location == "line 16"
+
+
+def test_an_unknown_field_is_part_of_the_text_before_it() -> None:
+    entry = only(LINE, ":86:text  ", "-", "", ":99:on", " - ", "and on").entries[0]
+    assert entry.text == "text :99:on and on"
+
+
+@pytest.mark.parametrize(
+    ("purpose", "text"),
+    [
+        ("SVWZ+a+b", "a+b"),
+        ("SVWZ+a?21+b EREF", "a+b EREF"),
+        ("a+b+", "a+b+"),
+        ("EREF", "EREF"),
+        ("before+SVWZ+a", "a"),
+        ("SVWZ+a?21SVWZ+b", "b"),
+    ],
+)
+def test_a_plus_sign_counts_only_behind_a_keyword(purpose: str, text: str) -> None:
+    assert only(LINE, f":86:166?20{purpose}").entries[0].text == text
+
+
+def test_a_serial_that_comes_again_is_told_apart_and_named_with_its_line() -> None:
+    parsed = parse(statement(LINE, LINE, ":61:2603020302C5,00NTRFREF1//E2", LINE).encode())
+    assert [one.entry_id for one in parsed.statements[0].entries] == ["E1", "E1~2", "E2", "E1~3"]
+    repeated = [f.location for f in parsed.findings if f.code == "entry_repeated"]
+    assert repeated == ["line 6", "line 8"]
+
+
+CUT = LINE.partition("NTRF")[0]
+"""Without the transaction type, which is an error."""
+
+
+def test_a_file_with_more_errors_than_any_bank_makes_is_refused_at_the_first_too_many() -> None:
+    assert parse("\n".join([":60F:C260302CNY0,00", *[CUT] * (MAX_FINDINGS - 1)]).encode())
+    with pytest.raises(ParseError, match="findings_too_many") as refused:
+        parse(statement(*[CUT] * (MAX_FINDINGS + 5)).encode())
+    assert refused.value.location == f"line {5 + MAX_FINDINGS}"
+
+
+def test_a_bank_that_uses_one_serial_for_all_is_warned_of_and_read() -> None:
+    parsed = parse(statement(*[LINE] * (MAX_FINDINGS + 5)).encode())
+    assert len({one.entry_id for one in parsed.statements[0].entries}) == MAX_FINDINGS + 5
+
+
+MANY = """
+rows = (
+    f":61:2603020302C1,00NTRFE2E-{n:09}//BANK{n:09}\\n:86:166?00PAY?20EREF+E2E-{n:09}"
+    f"?21SVWZ+fee 2026-03\\n?22block 1 flat {n}?30BANKCNBJ?31622200{n:010}\\n?32OWNER {n}\\n"
+    for n in range(20_000)
+)
+content = (":20:REF1\\n:25:4402\\n:60F:C260302CNY0,00\\n" + "".join(rows)).encode()
+return len(parse(content).statements[0].entries)
+"""
+
+
+def test_a_statement_of_many_entries_keeps_little_beside_them() -> None:
+    found, peak_bytes = probe(MANY)
+    assert found == "20000"
+    assert peak_bytes < 40 * MEGABYTE  # for a file of 3.4, and what made it
 
 
 @given(st.text(":0123456789FCDRNS\n,?+-/ 王", max_size=80))

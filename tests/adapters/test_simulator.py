@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.calendar import Calendar
 from adapters.formats import pain001
 from adapters.model import Batch, Entry, Outcome, Statement, StatusReport
 from adapters.profile import load_profile
@@ -88,6 +89,17 @@ def test_a_return_comes_days_later_with_its_reason_and_reference(bank: Simulated
     assert (back.amount_minor, back.end_to_end_id, back.return_reason) == (300, "P1", "AC06")
     assert back.counterparty_name == "成都清运有限公司"
     assert bank.balance_minor(ACCOUNT) == OPENING_MINOR
+
+
+def test_a_return_waits_for_the_banks_working_days(tmp_path: Path) -> None:
+    """From Monday 2 March 2026, with a holiday on Tuesday and the weekend before the fourth."""
+    closed = Calendar(working_days="weekdays", extra_holidays=(DAY + timedelta(days=1),))
+    bank = SimulatedBank.open(tmp_path, seed=7, calendar=closed)
+    bank.open_account(ACCOUNT, "阳光小区共有资金", OPENING_MINOR, "CNY", DAY)
+    bank.behave("P1", Behaviour(return_after_days=4))
+    order(bank, batch(payment("P1", 300)))
+    stated = [lines(close(bank, day)) for day in range(8)]
+    assert stated == [[(-300, "P1")], [], [], [], [], [], [], [(300, "P1")]]
 
 
 def test_an_item_in_transit_is_accepted_today_and_booked_tomorrow(bank: SimulatedBank) -> None:
