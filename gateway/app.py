@@ -17,9 +17,11 @@ from xinyi.v1 import party_service_pb2_grpc as party_grpc
 from xinyi.v1 import payment_service_pb2_grpc as payment_grpc
 from xinyi.v1 import reconciliation_service_pb2_grpc as reconciliation_grpc
 
+from adapters.reach import Banks
 from gateway.bank.inbox import Inbox
 from gateway.clock import system_clock
 from gateway.payments.deadlines import expire, lose_track
+from gateway.payments.inquiry import Inquirer
 from gateway.payments.outbox import Sender
 from gateway.registry import founding
 from gateway.rpc.bank import BankServicer
@@ -54,6 +56,7 @@ class Gateway:
         port: where it answers.
         sender: what goes to the banks.
         inbox: what comes from them.
+        inquirer: what they are asked.
         clock: its present moment.
     """
 
@@ -61,15 +64,17 @@ class Gateway:
     port: int
     sender: Sender
     inbox: Inbox
+    inquirer: Inquirer
     clock: Clock
 
     async def work(self) -> int:
         """One round of what happens between calls; returns how much there was to do."""
         sent = await self.sender.send_all()
         taken = await self.inbox.take_all()
-        expired = await expire(self.store, self.clock())
+        answered = await self.inquirer.ask_all()
+        expired = await expire(self.store, self.sender.banks, self.clock())
         lost = await lose_track(self.store, self.clock())
-        return sent + taken + expired + lost
+        return sent + taken + answered + expired + lost
 
 
 def prepare_database(settings: Settings) -> str:
@@ -101,17 +106,18 @@ async def running(
     settings: Settings, database_url: str, clock: Clock = system_clock
 ) -> AsyncIterator[Gateway]:
     """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
-    store = open_store(database_url)
+    store, banks = open_store(database_url), _banks(settings)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    registrations = _services(store, clock, settings)
+    registrations = _services(store, clock, banks, settings)
     server, port = build_server(settings.listen, tls, store, clock, registrations)
     await server.start()
     try:
         yield Gateway(
             store,
             port,
-            Sender(store, clock, settings.banks_dir, settings.answer_due),
-            Inbox(store, clock, settings.banks_dir),
+            Sender(store, clock, banks, settings.answer_due),
+            Inbox(store, clock, banks),
+            Inquirer(store, clock, banks),
             clock,
         )
     finally:
@@ -137,16 +143,21 @@ async def _one_round(gateway: Gateway) -> None:
         log.error("round_failed", **trail)  # noqa: TRY400 - the message may repeat personal data
 
 
+def _banks(settings: Settings) -> Banks:
+    return Banks(settings.banks_dir, settings.profiles_dir)
+
+
 def _services(
-    store: Store, clock: Clock, settings: Settings
+    store: Store, clock: Clock, banks: Banks, settings: Settings
 ) -> Sequence[Callable[[grpc.aio.Server], None]]:
-    payments = PaymentServicer(store, clock, settings.environment, settings.payment_ttl)
+    payments = PaymentServicer(store, clock, banks, settings.environment, settings.payment_ttl)
+    files = BankServicer(store, clock, banks, settings.answer_due)
     return (
         partial(party_grpc.add_PartyServiceServicer_to_server, PartyServicer(store, clock)),
-        partial(fund_grpc.add_FundServiceServicer_to_server, FundServicer(store, clock)),
+        partial(fund_grpc.add_FundServiceServicer_to_server, FundServicer(store, clock, banks)),
         partial(payment_grpc.add_PaymentServiceServicer_to_server, payments),
         partial(ledger_grpc.add_LedgerServiceServicer_to_server, LedgerServicer(store, clock)),
-        partial(bank_grpc.add_BankServiceServicer_to_server, BankServicer(store, clock)),
+        partial(bank_grpc.add_BankServiceServicer_to_server, files),
         partial(
             disclosure_grpc.add_DisclosureServiceServicer_to_server,
             DisclosureServicer(store, clock),

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
             never pays in production.
         payment_ttl: how long a payment may wait for its two signatures.
         answer_due: how long a bank may take before its payments count as UNKNOWN.
+        profiles_dir: bank profiles of one's own, one TOML file each, besides those that come along.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -43,9 +44,13 @@ class Settings(BaseSettings):
     environment: str = Field(default="demo", pattern="^[a-z][a-z0-9-]{0,31}$")
     payment_ttl: timedelta = timedelta(days=7)
     answer_due: timedelta = timedelta(hours=4)
+    profiles_dir: Path | None = None
     poll_interval: timedelta = timedelta(seconds=1)
 
     @property
     def banks_dir(self) -> Path:
-        """One directory a bank profile: ``out`` (ours to it), ``in``, ``audit``, ``quarantine``."""
+        """One folder a bank: ``out`` (ours to it), ``in``, ``audit``, ``quarantine``, or its reach.
+
+        What a ``reach.toml`` in it says: `adapters.reach`.
+        """
         return self.data_dir / "banks"

@@ -17,6 +17,7 @@ from gateway.domain.errors import GatewayError, Kind
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from adapters.reach import Banks
     from gateway.clock import Clock
     from gateway.store import Store
 
@@ -30,20 +31,34 @@ class Inbox:
     Attributes:
         store: the database.
         clock: the present moment.
-        banks_dir: a directory a bank profile, with ``in``, ``done`` and ``quarantine``.
+        banks: how each bank is reached; its folder has ``in``, ``done`` and ``quarantine``.
     """
 
     store: Store
     clock: Clock
-    banks_dir: Path
+    banks: Banks
 
     async def take_all(self) -> int:
         """Takes in what lies there; returns how many files. One bad file holds up no other."""
+        await self._fetch_all()
         taken = 0
-        for bank in sorted(self.banks_dir.glob("*/in")):
+        for bank in sorted(self.banks.root.glob("*/in")):
             for path in collect(bank):
                 taken += await self._try(path)
         return taken
+
+    async def _fetch_all(self) -> None:
+        """Takes what lies at the banks; one that cannot be reached holds up no other."""
+        for profile_id in self.banks.reached():
+            try:
+                connection = self.banks.connection(profile_id)
+                fetched = await connection.fetch(self.banks.folder(profile_id) / "in")
+            except Exception as error:  # noqa: BLE001 - a server that is down, a key that expired
+                why = type(error).__name__
+                log.error("bank_not_reached", bank=profile_id, error=why)  # noqa: TRY400 - no addresses in logs
+            else:
+                for finding in fetched.left:
+                    log.warning("bank_file_left", bank=profile_id, why=finding.code)
 
     async def _try(self, path: Path) -> bool:
         """Whatever goes wrong with a file, it stays for the next round and the others go on."""
@@ -55,9 +70,10 @@ class Inbox:
             return False
 
     async def _take(self, path: Path) -> bool:
-        file = BankFile(_name(path), await asyncio.to_thread(path.read_bytes))
+        content = await asyncio.to_thread(path.read_bytes)
+        file = BankFile(_name(path), content, profile_id=path.parent.parent.name)
         try:
-            await import_file(self.store, file, self.clock())
+            await import_file(self.store, file, self.banks, self.clock())
         except GatewayError as refusal:
             if refusal.kind is not Kind.PRECONDITION:
                 raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from gateway.domain.errors import not_found
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -66,14 +67,52 @@ async def entries(
 
 
 async def transmissions(
-    conn: AsyncConnection, fund_id: str, size: int, after: tuple[datetime, str] | None
+    conn: AsyncConnection,
+    fund_id: str,
+    states: Sequence[str],
+    size: int,
+    after: tuple[datetime, str] | None,
 ) -> Sequence[Row]:
-    """One more than `size` transmissions of a fund, or of all in scope where it is empty."""
+    """One more than `size` transmissions: of a fund or all in scope, in some states or in any."""
     table = t.transmissions
     query = sa.select(table, t.funds.c.currency).join(t.funds)
     if fund_id:
         query = query.where(table.c.fund_id == fund_id)
+    if states:
+        query = query.where(table.c.state.in_(states))
     return await _newest(conn, query, (table.c.created_at, table.c.transmission_id), after, size)
+
+
+async def transmission(conn: AsyncConnection, transmission_id: str) -> Row:
+    """One of them, by its id.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND if there is none in the caller's scope.
+    """
+    table = t.transmissions
+    query = (
+        sa.select(table, t.funds.c.currency)
+        .join(t.funds)
+        .where(table.c.transmission_id == transmission_id)
+    )
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        raise not_found(f"transmissions/{transmission_id}")
+    return row
+
+
+async def account(conn: AsyncConnection, fund_id: str, account_id: str) -> Row:
+    """A bank account of a fund.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND.
+    """
+    table = t.bank_accounts
+    query = sa.select(table).where(table.c.fund_id == fund_id, table.c.account_id == account_id)
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        raise not_found(f"funds/{fund_id}/bankAccounts/{account_id}")
+    return row
 
 
 async def quarantined(

@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from adapters.reach import Banks
     from gateway.store import Store
 
 log = structlog.get_logger(__name__)
 
 
-async def import_file(store: Store, file: BankFile, now: datetime) -> Imported:
+async def import_file(store: Store, file: BankFile, banks: Banks, now: datetime) -> Imported:
     """Takes a file in, or puts it in quarantine with the reason and refuses.
 
     Raises:
         GatewayError: why it could not be used.
     """
     try:
-        content = await asyncio.to_thread(read, file)
+        content = await asyncio.to_thread(read, file, banks)
         async with store.transaction(GATEWAY) as conn:
-            return await take_in(conn, file, content, now)
+            return await take_in(conn, file, content, banks, now)
     except GatewayError as refusal:
         await put(store, file, refusal, now)
         raise
@@ -52,6 +53,8 @@ async def put(store: Store, file: BankFile, refusal: GatewayError, now: datetime
                 sha256=file.digest,
                 file_name=file.name,
                 content=file.content,
+                account_number=file.account_number,
+                profile_id=file.profile_id,
                 created_at=now,
                 **why,
             )
@@ -67,22 +70,22 @@ async def held_file(conn: AsyncConnection, digest: str) -> BankFile:
         GatewayError: RESOURCE_NOT_FOUND.
     """
     held = t.quarantined_files
-    query = sa.select(held.c.file_name, held.c.content).where(held.c.sha256 == digest)
+    query = sa.select(held).where(held.c.sha256 == digest)
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         raise not_found(f"quarantinedFiles/{digest}")
-    return BankFile(row.file_name, bytes(row.content))
+    return BankFile(row.file_name, bytes(row.content), row.account_number, row.profile_id)
 
 
-async def replay(conn: AsyncConnection, digest: str, now: datetime) -> Imported:
+async def replay(conn: AsyncConnection, digest: str, banks: Banks, now: datetime) -> Imported:
     """Tries a file in quarantine again; the transaction must be the gateway's own.
 
     Raises:
         GatewayError: RESOURCE_NOT_FOUND, or why the file still cannot be used.
     """
     file = await held_file(conn, digest)
-    content = await asyncio.to_thread(read, file)
-    imported = await take_in(conn, file, content, now)
+    content = await asyncio.to_thread(read, file, banks)
+    imported = await take_in(conn, file, content, banks, now)
     held = t.quarantined_files
     await conn.execute(held.update().where(held.c.sha256 == digest).values(replayed_at=now))
     return imported

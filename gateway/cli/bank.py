@@ -13,12 +13,11 @@ from xinyi.v1.bank_service_pb2 import (
     ListBankEntriesRequest,
     ListQuarantinedFilesRequest,
     ListStatementsRequest,
-    ListTransmissionsRequest,
     ReplayQuarantinedFileRequest,
     Statement,
-    TransmissionState,
 )
 
+from gateway.cli import reach, transmission
 from gateway.cli.frame import (
     EVERYONE,
     OPERATOR,
@@ -28,13 +27,11 @@ from gateway.cli.frame import (
     offline,
     remote,
 )
-from gateway.cli.labels import label
 from gateway.cli.options import (
     From,
     Fund,
     InputFile,
     Limit,
-    OnlyFund,
     To,
     iso_date,
     new_request_id,
@@ -52,6 +49,7 @@ if TYPE_CHECKING:
 app = group("Banks: import and read statements, follow payment files 银行文件.")
 _quarantine = group("Files of the banks that could not be used 隔离文件.")
 app.add_typer(_quarantine, name="quarantine", rich_help_panel=OPERATOR)
+app.add_typer(transmission.app, name="transmission", rich_help_panel=OPERATOR)
 
 MAX_IMPORT_BYTES = 64 << 20
 
@@ -80,15 +78,6 @@ _ENTRIES = (
     Column("退票", "Returned"),
     Column("核对日", "Matched"),
     Column("流水", "Entry"),
-)
-_TRANSMISSIONS = (
-    Column("报文", "Transmission"),
-    _ACCOUNT,
-    Column("状态", "State"),
-    Column("笔数", "Payments", right=True),
-    _AMOUNT,
-    Column("送达（北京）", "Delivered (Beijing)"),
-    Column("尝试", "Attempts", right=True),
 )
 _FILES = (
     Column("文件", "File", prose=True),
@@ -134,12 +123,21 @@ _PROFILES = (
 
 
 @remote(app, "import", OPERATOR)
-async def _import(session: Session, file: InputFile) -> None:
-    """Take in a bank's statement or status report; the same bytes twice are one import."""
-    parts = list(_parts(file))
+async def _import(
+    session: Session,
+    file: InputFile,
+    account: Annotated[
+        str,
+        typer.Option(
+            metavar="FUND/ACCOUNT", help="Of a table that masks or omits it, or a bank's own reply."
+        ),
+    ] = "",
+) -> None:
+    """Take in a bank's statement or status report; what is known already is not booked again."""
+    parts = list(_parts(file, _account_name(account)))
     answer = await call(session.stubs.banks.ImportStatement, parts, LONG_TIMEOUT_S)
     if answer.already_imported:
-        session.screen.say("此文件此前已导入，未重复处理", "imported before: nothing was done")
+        session.screen.say("内容此前均已导入，未重复入账", "all of it is known: nothing was booked")
     changed = answer.payments_changed
     session.screen.say(f"{changed} 笔付款状态有变化", f"{changed} payment(s) changed their state")
     session.screen.list(answer, _STATEMENTS, map(_statement_row, answer.statements))
@@ -186,28 +184,7 @@ async def _entries(
     session.screen.list(answer, _ENTRIES, rows)
 
 
-@remote(app, "transmissions", OPERATOR)
-async def _transmissions(
-    session: Session,
-    fund: OnlyFund = None,
-    limit: Limit = 500,
-) -> None:
-    """List payment files to the banks, newest first."""
-    request = ListTransmissionsRequest(parent=fund or "")
-    answer = await collect(session.stubs.banks.ListTransmissions, request, limit)
-    rows = (
-        (
-            last(sent.name),
-            sent.bank_account,
-            label(TransmissionState, sent.state, session.screen.lang),
-            f"{sent.payment_count:,}",
-            money(sent.amount),
-            moment(sent.deliver_time),
-            str(sent.attempt_count),
-        )
-        for sent in answer.transmissions
-    )
-    session.screen.list(answer, _TRANSMISSIONS, rows)
+remote(app, "transmissions", OPERATOR)(transmission.transmissions)
 
 
 @remote(_quarantine, "list")
@@ -311,11 +288,14 @@ def _check(
     Exit status: 0 nothing that the bank would refuse, 1 errors, 2 failure.
     """
     from adapters.connection import check_file  # noqa: PLC0415 - as above
+    from adapters.profile import ProfileError  # noqa: PLC0415 - as above
 
     try:
-        findings = check_file(profile, file.read_bytes())
+        findings = check_file(profile, file.read_bytes(), Settings().profiles_dir)
     except LookupError as error:
         raise Complaint(str(error.args[0]), "没有此银行配置") from None
+    except ProfileError as error:
+        raise Complaint(str(error), "银行配置不可用") from None
     if screen.as_json:
         write_data([asdict(each) for each in findings])
     elif findings:
@@ -327,10 +307,15 @@ def _check(
 
 @offline(app, "profiles", OPERATOR)
 def _profiles(screen: Screen) -> None:
-    """List the banks that payment files can be made for."""
-    from adapters.profile import list_profiles, load_profile  # noqa: PLC0415 - as above
+    """List the banks that payment files can be made for: ours and those of XINYI_PROFILES_DIR."""
+    from adapters.profile import ProfileError, list_profiles, load_profile  # noqa: PLC0415 - as above
 
-    profiles = [load_profile(each) for each in list_profiles()]
+    own = Settings().profiles_dir
+    try:
+        profiles = [load_profile(each, own) for each in list_profiles(own)]
+    except ProfileError as error:
+        all_of_them = "xinyi bank reach: says it of each profile / 逐个查看"
+        raise Complaint(str(error), "银行配置不可用", all_of_them) from None
     if screen.as_json:
         write_data([each.model_dump(mode="json") for each in profiles])
         return
@@ -346,6 +331,9 @@ def _profiles(screen: Screen) -> None:
         for p in profiles
     )
     screen.table(_PROFILES, rows)
+
+
+offline(app, "reach", OPERATOR)(reach.reach)
 
 
 def _read(file: Path, map_id: str | None, account: str) -> "model.Parsed":
@@ -403,12 +391,20 @@ def _parsed_entry_rows(statements: "Iterable[model.Statement]") -> Iterator[Row]
             )
 
 
-def _parts(file: Path) -> Iterator[ImportStatementRequest]:
+def _account_name(text: str) -> str:
+    """Reads ``wutong/main`` as the resource name that it stands for."""
+    fund, slash, account = text.partition("/")
+    return f"funds/{fund}/bankAccounts/{account}" if slash and "/" not in account else text
+
+
+def _parts(file: Path, bank_account: str) -> Iterator[ImportStatementRequest]:
     with file.open("rb") as opened:
         content = opened.read(MAX_IMPORT_BYTES + 1)
     if not 0 < len(content) <= MAX_IMPORT_BYTES:
         raise Complaint(f"{file.name} is empty or above 64 MiB", "文件为空或超过 64 MiB")
-    header = ImportStatementHeader(file_name=file.name, request_id=new_request_id())
+    header = ImportStatementHeader(
+        file_name=file.name, request_id=new_request_id(), bank_account=bank_account
+    )
     yield ImportStatementRequest(header=header)
     for start in range(0, len(content), CHUNK_BYTES):
         yield ImportStatementRequest(content=content[start : start + CHUNK_BYTES])

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 import typer
 from pydantic import ValidationError
 
+from gateway.cli.labels import blockers
 from gateway.cli.screen import Screen, print_error
 from gateway.cli.status import FAILURE
 from gateway.client import CallRefused, Profile, ProfileError, Stubs, connect, read_profile, stubs
@@ -145,7 +146,7 @@ def failures() -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader went away: nobody is left to be told
     except CallRefused as refused:
-        _fail(str(refused), _violations(refused))
+        _fail(str(refused), [*_violations(refused), *blockers(refused.metadata)])
     except GatewayError as error:
         _fail(f"{error} / {error.message_zh}", _violations(error))
     except Complaint as complaint:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from google.protobuf.descriptor import EnumDescriptor
 
 from gateway.domain.describe import Language
+from gateway.domain.resend import Blocker
 
 
 class Enumeration(Protocol):
@@ -51,6 +52,11 @@ ZH: Final[Mapping[str, str]] = MappingProxyType(
         "TRANSMISSION_STATE_QUEUED": "待发送",
         "TRANSMISSION_STATE_DELIVERED": "已送达",
         "TRANSMISSION_STATE_ANSWERED": "已回执",
+        "TRANSMISSION_STATE_SENDING": "正在发送",
+        "TRANSMISSION_STATE_STUCK": "被拒收，待处理",
+        "TRANSMISSION_STATE_BY_HAND": "手工交付，待确认",
+        "TRANSMISSION_STATE_IN_DOUBT": "是否送达不明",
+        "TRANSMISSION_STATE_SUPERSEDED": "已由新报文取代",
         "CASE_KIND_MISSING_IN_BANK": "银行未记",
         "CASE_KIND_MISSING_IN_LEDGER": "账上未记",
         "CASE_KIND_TIMING": "在途",
@@ -92,6 +98,64 @@ CAUSES_ZH: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The causes that reconciliation names, in `reconciliation.breaks`."""
 
+TROUBLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "NotSentError": (
+            "未能交出，稍后自动重试",
+            "nothing was handed over; tried again by itself",
+        ),
+        "ShortWriteError": ("未写完整，稍后自动重试", "not written whole; tried again by itself"),
+        "RefusedError": ("对方拒收，须人工处理", "refused at the door; a person has to look"),
+        "NameTakenError": (
+            "对方已有同名而内容不同的文件，须人工处理",
+            "another content has this name there; a person has to look",
+        ),
+        "OutcomeUnknownError": (
+            "是否送达不明，不再发送",
+            "nobody knows whether it arrived; never sent again",
+        ),
+        "ReachError": (
+            "reach.toml 或密钥不可用，见 xinyi bank reach",
+            "its reach.toml or a key cannot be used: see xinyi bank reach",
+        ),
+        "ProfileError": (
+            "银行配置不可用，见 xinyi bank reach",
+            "the bank's profile cannot be used: see xinyi bank reach",
+        ),
+        "LookupError": (
+            "没有此银行配置，见 xinyi bank reach",
+            "there is no such bank profile: see xinyi bank reach",
+        ),
+    }
+)
+"""Why a hand-over did not work, as the gateway's sender names it: in Chinese, in English."""
+
+BLOCKERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        Blocker.BANK_STILL_OPEN: (
+            "银行尚未停止受理付款当日的业务",
+            "the bank still takes payments for the payment's day",
+        ),
+        Blocker.TOO_FEW_MISSES: (
+            "银行查无此付款的天数不足：{missed_count}/{misses_needed}",
+            "days on which the bank did not know it: {missed_count} of {misses_needed}",
+        ),
+        Blocker.STATEMENT_MISSING: (
+            "尚无覆盖付款日的对账单",
+            "no statement reaches the payment's day yet",
+        ),
+        Blocker.STATEMENT_UNCLEAN: (
+            "其后的对账单有疑点，见 xinyi bank statements",
+            "a statement since has findings: see xinyi bank statements",
+        ),
+        Blocker.DEBIT_UNEXPLAINED: (
+            "有未核对的扣款，可能就是这笔付款，见 xinyi bank entries --only-open",
+            "an unmatched debit may be this payment: see xinyi bank entries --only-open",
+        ),
+    }
+)
+"""Why a payment may not be sent again, or not yet: in Chinese, in English."""
+
 
 def prefix(kind: Enumeration) -> str:
     """What all names of an enum begin with: its zero is always ``<PREFIX>_UNSPECIFIED``."""
@@ -112,6 +176,26 @@ def label(kind: Enumeration, number: int, lang: Language) -> str:
 def cause(name: str, lang: Language) -> str:
     """The likely cause of a case in the person's language; its name where it is new."""
     return CAUSES_ZH.get(name, name) if lang == "zh" else name.replace("_", " ")
+
+
+def trouble(name: str, lang: Language) -> str:
+    """Why a hand-over did not work, in the person's language; findings keep their codes."""
+    zh, en = TROUBLES.get(name, (name, name))
+    return zh if lang == "zh" else en
+
+
+def blockers(metadata: Mapping[str, str]) -> list[str]:
+    """What a refusal says against sending a payment again, one sentence each, in both languages.
+
+    Args:
+        metadata: the variables of the refusal; those of RESEND_TOO_EARLY name blockers.
+    """
+    counts = {key: metadata.get(key, "?") for key in ("missed_count", "misses_needed")}
+    return [
+        " / ".join(BLOCKERS[name]).format_map(counts) if name in BLOCKERS else name
+        for name in metadata.get("blockers", "").split(",")
+        if name
+    ]
 
 
 def choices(kind: Enumeration) -> tuple[str, ...]:

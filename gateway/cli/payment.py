@@ -13,6 +13,7 @@ from xinyi.v1.payment_service_pb2 import (
     Payee,
     Payment,
     PaymentState,
+    PrepareResendRequest,
     RefusePaymentRequest,
     SignPaymentRequest,
     SignPaymentResponse,
@@ -27,6 +28,7 @@ from xinyi.v1.payment_service_pb2 import (
 from gateway.cli.frame import (
     EVERYONE,
     FIRM,
+    OPERATOR,
     SIGNERS,
     Complaint,
     Session,
@@ -58,7 +60,7 @@ from gateway.client import LONG_TIMEOUT_S, MAX_ITEMS, CallRefused, call, collect
 from gateway.domain import envelope
 from gateway.domain.describe import describe
 from gateway.domain.money import format_minor
-from gateway.domain.payload import parse_payload
+from gateway.domain.payload import PaymentPayload, parse_payload
 
 app = group("Payments: request, sign, refuse, withdraw, follow 付款.")
 
@@ -73,6 +75,12 @@ _TIME = Column("时间（北京）", "Time (Beijing)")
 
 _LISTED = (_PAYMENT, _STATE, _AMOUNT, _PAYEE, _PURPOSE, _BUDGET, _TIME, _BATCH)
 _TO_SIGN = (_PAYEE, Column("收款账号", "Payee account"), _AMOUNT, _PURPOSE)
+
+_ONCE = ("以上内容无误，签名吗？", "Sign exactly this?")
+_AGAIN = (
+    "银行查无此付款，签名即同意再次发送。以上内容无误，签名吗？",
+    "The bank does not know this payment; to sign is to send it again. Sign exactly this?",
+)
 
 _Key = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="Your key, if not signing.key.")
@@ -172,9 +180,9 @@ async def _sign(
     """Read what a payment's bytes say, agree, and sign exactly these bytes with your own key."""
     stored = await call(session.stubs.payments.GetPayment, GetPaymentRequest(name=name))
     payload = stored.payment.signing_payload
-    _require_asked_for(session, name, payload)
+    said = _require_asked_for(session, name, payload)
     session.screen.facts(describe(payload, session.screen.lang), on_error=True)
-    if not (yes or session.screen.agree("以上内容无误，签名吗？", "Sign exactly this?")):
+    if not (yes or session.screen.agree(*(_AGAIN if said.resend else _ONCE))):
         session.screen.say("未签名", "not signed")
         return MISMATCH
     signed = envelope.sign(payload, open_key(session.screen, key or session.profile.signing_key))
@@ -214,6 +222,22 @@ async def _sign_batch(
     answer = await collect(session.stubs.payments.ListPayments, listed, MAX_ITEMS)
     session.screen.list(answer, _LISTED, (_row(each, session) for each in answer.payments))
     return None
+
+
+@remote(app, "resend", OPERATOR)
+async def _resend(session: Session, name: PaymentArgument) -> None:
+    """Make the bytes that two persons sign to send again a payment that its bank never had.
+
+    Refused, with every reason, while the bank may still have it. Nothing is sent by this.
+    """
+    request = PrepareResendRequest(name=name, request_id=new_request_id())
+    answer = await call(session.stubs.payments.PrepareResend, request)
+    said = describe(answer.payment.signing_payload, session.screen.lang)
+    session.screen.one(answer, ((Column(label, label), value) for label, value in said))
+    session.screen.say(
+        f"须由上列两方各自签署，之后再次发送：xinyi payment sign {name}",
+        f"both of the above sign it, then it is sent again: xinyi payment sign {name}",
+    )
 
 
 @remote(app, "refuse", SIGNERS)
@@ -293,8 +317,8 @@ async def _send_signature(
     return await call(session.stubs.payments.SignPayment, request)
 
 
-def _require_asked_for(session: Session, name: str, payload: bytes) -> None:
-    """Refuses bytes of another payment or another environment than the signer asked for."""
+def _require_asked_for(session: Session, name: str, payload: bytes) -> PaymentPayload:
+    """What the bytes say; refuses another payment or environment than the signer asked for."""
     said, meant = parse_payload(payload), session.profile.environment
     if said.payment != name:
         raise Complaint(f"the bytes are of {said.payment}, not of {name}", "待签内容属于另一笔付款")
@@ -302,6 +326,7 @@ def _require_asked_for(session: Session, name: str, payload: bytes) -> None:
         raise Complaint(
             f"the bytes are for {said.environment}, you sign for {meant}", "待签内容属于另一环境"
         )
+    return said
 
 
 def _row(payment: Payment, session: Session) -> Row:
@@ -333,6 +358,10 @@ def _summary(payment: Payment, session: Session) -> Iterable[tuple[Column, str]]
 def _story(payment: Payment, session: Session) -> Iterable[tuple[Column, str]]:
     if payment.batch_id:
         yield _BATCH, payment.batch_id
+    if payment.transmission:
+        yield Column("报文", "Transmission"), payment.transmission
+    if payment.attempt > 1:
+        yield Column("第几次发送", "Attempt"), str(payment.attempt)
     for signature in payment.signatures:
         yield Column("签名", "Signed"), f"{moment(signature.create_time)}  {signature.person}"
     for change in payment.history:

@@ -48,6 +48,12 @@ def describe(payload: bytes, lang: Language) -> list[tuple[str, str]]:
 
 
 def _in_chinese(said: PaymentPayload) -> Iterator[tuple[str, str]]:
+    if again := said.resend:
+        yield "再次发送", f"第 {again.attempt} 次：银行未曾收到此前的文件"
+        yield "未收到的文件", again.transmission
+        yield "银行查无此付款的日期", "、".join(again.missed_on)
+        yield "对账单无此付款，截至", again.stated_until
+        yield "首次签署内容（SHA-256）", again.payment_sha256
     amount = _amount(said)
     yield "收款人", said.payee_name
     yield "收款账号", said.payee_account
@@ -73,6 +79,12 @@ def _in_chinese(said: PaymentPayload) -> Iterator[tuple[str, str]]:
 
 
 def _in_english(said: PaymentPayload) -> Iterator[tuple[str, str]]:
+    if again := said.resend:
+        yield "Sent again", f"attempt {again.attempt}: the bank never had the file before"
+        yield "Lost file", again.transmission
+        yield "The bank did not know it on", ", ".join(again.missed_on)
+        yield "Statements lack it until", again.stated_until
+        yield "First signed bytes (SHA-256)", again.payment_sha256
     yield "Payee", said.payee_name
     yield "Payee account", said.payee_account
     yield "Payee bank code", said.payee_bank_code

@@ -72,6 +72,8 @@ class Reason(StrEnum):
     ENTRY_UNBALANCED = "ENTRY_UNBALANCED"
     ENTRY_CROSSES_FUNDS = "ENTRY_CROSSES_FUNDS"
     LINE_ALREADY_CORRECTED = "LINE_ALREADY_CORRECTED"
+    BANK_CLOSED = "BANK_CLOSED"
+    RESEND_TOO_EARLY = "RESEND_TOO_EARLY"
     FILE_UNREADABLE = "FILE_UNREADABLE"
     FILE_DUPLICATE = "FILE_DUPLICATE"
     ACCOUNT_UNKNOWN = "ACCOUNT_UNKNOWN"
@@ -100,7 +102,7 @@ MESSAGES_ZH: Mapping[Reason, str] = {
     Reason.BUDGET_LINE_CLOSED: "预算科目不在有效期内",
     Reason.VOUCHER_MISSING: "缺少凭证",
     Reason.VOUCHER_DIGEST_MISMATCH: "凭证内容与摘要不符",
-    Reason.STATE_FORBIDS: "付款当前状态不允许此操作",
+    Reason.STATE_FORBIDS: "当前状态不允许此操作",
     Reason.PAYMENT_EXPIRED: "付款申请已过期",
     Reason.PAYLOAD_MISMATCH: "所签内容与登记的付款内容不一致",
     Reason.SIGNATURE_INVALID: "签名验证失败",
@@ -116,6 +118,8 @@ MESSAGES_ZH: Mapping[Reason, str] = {
     Reason.ENTRY_UNBALANCED: "分录借贷不平",
     Reason.ENTRY_CROSSES_FUNDS: "分录跨越了两个基金",
     Reason.LINE_ALREADY_CORRECTED: "该明细已被红字更正",
+    Reason.BANK_CLOSED: "尚不知银行哪一天受理此付款",
+    Reason.RESEND_TOO_EARLY: "银行仍可能已受理此付款，暂不能再次发送",
     Reason.FILE_UNREADABLE: "文件无法读取，已隔离",
     Reason.FILE_DUPLICATE: "该文件编号已导入过不同的内容",
     Reason.ACCOUNT_UNKNOWN: "对账单账户不属于任何基金",

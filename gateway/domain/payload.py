@@ -29,6 +29,7 @@ from gateway.domain.party import SIGNING_ROLES, Role
 SCHEMA: Final = "xinyi.payment/v1"
 MAX_PAYLOAD_BYTES = 16 * 1024
 MAX_VOUCHERS = 64
+MAX_DAYS = 100
 
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _SEGMENT = "[A-Za-z][A-Za-z0-9-]{0,62}/[A-Za-z0-9][A-Za-z0-9._~-]{0,62}"
@@ -101,8 +102,29 @@ def _moment(text: str) -> str:
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_visible)]
 _Name = Annotated[str, StringConstraints(pattern=f"^{_SEGMENT}(/{_SEGMENT})*$", max_length=255)]
 _Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+_Day = Annotated[str, StringConstraints(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 _Moment = Annotated[str, StringConstraints(max_length=20), AfterValidator(_moment)]
 _Slot = Annotated[tuple[Role, ...], Field(min_length=1, max_length=3), AfterValidator(_slot)]
+
+
+class Resend(BaseModel):
+    """Why a payment is signed once more: its bank never had it.
+
+    Attributes:
+        attempt: 2 for the first time that it is sent again, digits.
+        payment_sha256: of the bytes that were signed for the first attempt.
+        transmission: resource name of the file that was lost.
+        missed_on: days on which the bank did not know the payment, such as ``2024-05-31``.
+        stated_until: last day of the account's statements, which lack it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    attempt: Annotated[str, StringConstraints(pattern="^([2-9]|[1-9][0-9])$")]
+    payment_sha256: _Digest
+    transmission: _Name
+    missed_on: Annotated[tuple[_Day, ...], Field(min_length=1, max_length=MAX_DAYS)]
+    stated_until: _Day
 
 
 class PaymentPayload(BaseModel):
@@ -128,6 +150,7 @@ class PaymentPayload(BaseModel):
         expires: last moment, likewise.
         required_roles: for each of the two signatures the roles that may give it, in
             alphabetical order.
+        resend: why it is sent again; absent from the bytes of a payment's first attempt.
 
     Raises:
         pydantic.ValidationError: turn it into a refusal with `payload_refusal`.
@@ -157,6 +180,7 @@ class PaymentPayload(BaseModel):
     not_before: _Moment
     expires: _Moment
     required_roles: tuple[_Slot, _Slot]
+    resend: Resend | None = None
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -170,7 +194,7 @@ class PaymentPayload(BaseModel):
 
 def canonical_bytes(payload: PaymentPayload) -> bytes:
     """The one way to write the payload (RFC 8785): the bytes to store and to sign."""
-    return rfc8785.dumps(payload.model_dump(mode="json", by_alias=True))
+    return rfc8785.dumps(payload.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def parse_payload(data: bytes) -> PaymentPayload:

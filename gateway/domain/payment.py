@@ -30,7 +30,7 @@ class State(StrEnum):
     ACCEPTED = "ACCEPTED"
     """The bank has taken it; the debit is not booked yet."""
     UNKNOWN = "UNKNOWN"
-    """No answer in time. It may have been paid: the hold stays, it is never sent again."""
+    """No answer in time. It may have been paid: nobody sends it again on their own."""
     REJECTED = "REJECTED"
     """The bank refused it. Final."""
     SETTLED = "SETTLED"
@@ -57,6 +57,8 @@ class Event(StrEnum):
     REJECT = "REJECT"
     LOSE_TRACK = "LOSE_TRACK"
     """The bank did not answer in time."""
+    RELEASE_AGAIN = "RELEASE_AGAIN"
+    """The bank never had it: two persons signed that it be sent again under its own reference."""
     SETTLE = "SETTLE"
     RETURN = "RETURN"
     REFUSE = "REFUSE"
@@ -93,6 +95,7 @@ _BY_THE_BANK: Mapping[tuple[State, Event], State] = {
     (State.UNKNOWN, Event.ACCEPT): State.ACCEPTED,
     (State.UNKNOWN, Event.REJECT): State.REJECTED,
     (State.UNKNOWN, Event.SETTLE): State.SETTLED,
+    (State.UNKNOWN, Event.RELEASE_AGAIN): State.RELEASED,
     (State.ACCEPTED, Event.REJECT): State.REJECTED,
     (State.ACCEPTED, Event.SETTLE): State.SETTLED,
     (State.SETTLED, Event.RETURN): State.RETURNED,
@@ -173,8 +176,3 @@ def reserves_money(state: State) -> bool:
 def in_flight(state: State) -> bool:
     """Whether the bank has it, or may have it, and has not said how it ended."""
     return state in _IN_FLIGHT
-
-
-def spent(state: State) -> bool:
-    """Whether the money has left the account and stayed away so far."""
-    return state is State.SETTLED

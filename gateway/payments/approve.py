@@ -10,20 +10,23 @@ import structlog
 from gateway.domain.envelope import PAYLOAD_TYPE, Envelope, from_json, verify
 from gateway.domain.errors import GatewayError, Reason, denied, precondition
 from gateway.domain.payment import Event, State, advance
-from gateway.domain.policy import Signer, Slots, admit_signature
+from gateway.domain.policy import SIGNATURES, Signer, Slots, admit_signature
 from gateway.ledger.holds import free
 from gateway.ledger.writer import lock_fund
-from gateway.payments.record import Change, load, move, payment_name, purse_of
+from gateway.payments.record import Change, load, move, note, payment_name, purse_of
 from gateway.payments.release import release_if_complete
-from gateway.payments.signatures import load_rules, load_signatures, load_signer
+from gateway.payments.resend import release_again
+from gateway.payments.signatures import Subject, load_signatures, load_signer, load_subject
 from gateway.registry.authority import load_key, load_mandates, load_person
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from adapters.reach import Banks
     from gateway.domain.party import Role
     from gateway.store import Row
 
@@ -62,44 +65,89 @@ class Ending:
     now: datetime
 
 
-async def sign(conn: AsyncConnection, fund_id: str, payment_id: str, signature: Signature) -> None:
+async def sign(
+    conn: AsyncConnection, fund_id: str, payment_id: str, signature: Signature, banks: Banks
+) -> None:
     """Adds a signature; with the second one the payment is released, once its batch is complete.
+
+    A payment whose bank never had it is signed as often again, before it is sent again.
 
     Raises:
         GatewayError: STATE_FORBIDS, PAYLOAD_MISMATCH, KEY_UNKNOWN, SIGNER_NOT_CALLER,
-            SIGNATURE_INVALID, or what `admit_signature` refuses.
+            SIGNATURE_INVALID, what `admit_signature` refuses, or what the release does.
     """
     await lock_fund(conn, fund_id)
     payment = await load(conn, fund_id, payment_id)
-    earlier = await load_signatures(conn, payment)
-    event = Event.SIGN_SECOND if earlier else Event.SIGN_FIRST
+    subject = await load_subject(conn, payment)
+    earlier = await load_signatures(conn, payment, subject.attempt)
+    event = _require_awaited(payment, subject, len(earlier))
+    candidate = await _admit(conn, payment, subject, earlier, signature)
+    await _store(conn, payment, subject, candidate, signature, len(earlier) + 1)
+    change = Change(event, signature.actor, signature.now)
+    if subject.attempt == 1:
+        await move(conn, payment, change)
+    else:
+        detail = f"signed to be sent again, attempt {subject.attempt}"
+        await note(conn, payment, signature.actor, signature.now, detail)
+    if event is not Event.SIGN_SECOND:
+        return
+    if subject.attempt == 1:
+        await release_if_complete(conn, payment, banks, signature.now)
+    else:
+        await release_again(conn, payment, subject, banks, signature.now)
+
+
+def _require_awaited(payment: Row, subject: Subject, given: int) -> Event:
+    """Which signature this is, if the payment waits for one."""
+    event = Event.SIGN_SECOND if given else Event.SIGN_FIRST
+    again = subject.attempt > 1 and State(payment.state) is State.UNKNOWN
+    if again and given < SIGNATURES:
+        return event
     advance(State(payment.state), event, payment_name(payment))
+    return event
 
-    envelope = _require_stored_bytes(payment, signature.envelope)
+
+async def _admit(
+    conn: AsyncConnection,
+    payment: Row,
+    subject: Subject,
+    earlier: Sequence[Row],
+    signature: Signature,
+) -> Signer:
+    envelope = _require_stored_bytes(payment, subject, signature.envelope)
     candidate = await _verified_signer(conn, envelope, signature)
-    facts, slots = await load_rules(conn, payment)
-    already = [await load_signer(conn, payment, each) for each in earlier]
-    admit_signature(facts, slots, already, candidate, signature.now)
+    already = [await load_signer(conn, payment, subject, each) for each in earlier]
+    admit_signature(subject.facts, subject.slots, already, candidate, signature.now)
+    return candidate
 
+
+async def _store(
+    conn: AsyncConnection,
+    payment: Row,
+    subject: Subject,
+    signer: Signer,
+    signature: Signature,
+    position: int,
+) -> None:
     row = {
-        "fund_id": fund_id,
-        "payment_id": payment_id,
-        "position": len(earlier) + 1,
+        "fund_id": payment.fund_id,
+        "payment_id": payment.payment_id,
+        "attempt": subject.attempt,
+        "position": position,
         "party_id": signature.party_id,
         "person_id": signature.person_id,
-        "natural_person": candidate.person.natural_person,
-        "key_id": candidate.key.key_id,
-        "role": _role_of(candidate, slots, fund_id, signature.now).value,
+        "natural_person": signer.person.natural_person,
+        "key_id": signer.key.key_id,
+        "role": _role_of(signer, subject.slots, payment.fund_id, signature.now).value,
         "envelope": signature.envelope,
         "created_at": signature.now,
     }
     await conn.execute(t.payment_signatures.insert(), [row])
-    await move(conn, payment, Change(event, signature.actor, signature.now))
-    if event is Event.SIGN_SECOND:
-        await release_if_complete(conn, payment, signature.now)
 
 
-async def end(conn: AsyncConnection, fund_id: str, payment_id: str, ending: Ending) -> None:
+async def end(
+    conn: AsyncConnection, fund_id: str, payment_id: str, ending: Ending, banks: Banks
+) -> None:
     """Ends a payment before release and frees what it held.
 
     The rest of its batch is released if it waited only for this one and its signatures still
@@ -113,21 +161,21 @@ async def end(conn: AsyncConnection, fund_id: str, payment_id: str, ending: Endi
     await move(conn, payment, Change(ending.event, ending.actor, ending.now, ending.reason))
     await free(conn, purse_of(payment), payment.amount_minor)
     if payment.batch_id:
-        await _release_rest(conn, payment, ending.now)
+        await _release_rest(conn, payment, banks, ending.now)
 
 
-async def _release_rest(conn: AsyncConnection, payment: Row, now: datetime) -> None:
+async def _release_rest(conn: AsyncConnection, payment: Row, banks: Banks, now: datetime) -> None:
     try:
         async with conn.begin_nested():
-            await release_if_complete(conn, payment, now)
+            await release_if_complete(conn, payment, banks, now)
     except GatewayError as refusal:
         log.warning("batch_not_released", batch=payment.batch_id, reason=refusal.reason.value)
 
 
-def _require_stored_bytes(payment: Row, envelope_json: bytes) -> Envelope:
+def _require_stored_bytes(payment: Row, subject: Subject, envelope_json: bytes) -> Envelope:
     """The envelope, if it carries one signature over exactly the bytes stored for this payment."""
     envelope = from_json(envelope_json)
-    if envelope.payload_type != PAYLOAD_TYPE or envelope.payload != payment.payload:
+    if envelope.payload_type != PAYLOAD_TYPE or envelope.payload != subject.payload:
         raise precondition(
             Reason.PAYLOAD_MISMATCH,
             payment_name(payment),

@@ -10,9 +10,10 @@ import structlog
 from gateway.domain.errors import GatewayError
 from gateway.domain.payment import Event, State, reserves_money
 from gateway.ledger.writer import lock_fund
+from gateway.payments import outcome
 from gateway.payments.approve import Ending, end
-from gateway.payments.outbox import DELIVERED, payments_of
-from gateway.payments.record import GATEWAY, Change, move
+from gateway.payments.record import GATEWAY, Change
+from gateway.payments.transmissions import Stage, load, mark, payments_of
 from gateway.store import GATEWAY as EVERYTHING
 from gateway.store import tables as t
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from adapters.reach import Banks
     from gateway.store import Row, Select, Store
 
 _AT_ONCE: Final = 500
@@ -28,7 +30,7 @@ _AWAITING: Final = tuple(state.value for state in State if reserves_money(state)
 log = structlog.get_logger(__name__)
 
 
-async def expire(store: Store, now: datetime) -> int:
+async def expire(store: Store, banks: Banks, now: datetime) -> int:
     """Ends payments whose time to be signed has passed; returns how many."""
     query = (
         sa.select(t.payments.c.fund_id, t.payments.c.payment_id)
@@ -40,7 +42,7 @@ async def expire(store: Store, now: datetime) -> int:
         ending = Ending(Event.EXPIRE, GATEWAY, "not signed in time", now)
         try:
             async with store.transaction(EVERYTHING) as conn:
-                await end(conn, fund_id, payment_id, ending)
+                await end(conn, fund_id, payment_id, ending, banks)
             ended += 1
         except GatewayError as refusal:
             # Signed, refused or withdrawn since it was read.
@@ -54,27 +56,19 @@ async def lose_track(store: Store, now: datetime) -> int:
     They may have been paid. Nothing is sent again: a status or a statement will tell.
     """
     query = (
-        sa.select(t.transmissions.c.fund_id, t.transmissions.c.transmission_id)
-        .where(t.transmissions.c.state == DELIVERED, t.transmissions.c.answer_due_at < now)
+        sa.select(t.transmissions.c.transmission_id)
+        .where(t.transmissions.c.state == Stage.DELIVERED, t.transmissions.c.answer_due_at < now)
         .limit(_AT_ONCE)
     )
     lost = 0
-    for fund_id, transmission_id in await _read(store, query):
+    for (transmission_id,) in await _read(store, query):
         async with store.transaction(EVERYTHING) as conn:
-            await lock_fund(conn, fund_id)
-            for payment in await payments_of(conn, fund_id, transmission_id):
-                if State(payment.state) is State.SENT:
-                    change = Change(Event.LOSE_TRACK, GATEWAY, now, "no answer in time")
-                    await move(conn, payment, change)
-                    lost += 1
-            await conn.execute(
-                t.transmissions.update()
-                .where(
-                    t.transmissions.c.fund_id == fund_id,
-                    t.transmissions.c.transmission_id == transmission_id,
-                )
-                .values(answer_due_at=None)
-            )
+            transmission = await load(conn, transmission_id)
+            await lock_fund(conn, transmission.fund_id)
+            for payment in await payments_of(conn, transmission):
+                change = Change(Event.LOSE_TRACK, GATEWAY, now, "no answer in time")
+                lost += await outcome.lose_track(conn, payment, change)
+            await mark(conn, transmission, answer_due_at=None)
     return lost
 
 

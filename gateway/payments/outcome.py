@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,8 +23,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """The entry on which a payment came back: the bank's day, and its reference or empty."""
+
+    day: date
+    reference: str
+
+
 async def apply(
-    conn: AsyncConnection, payment: Row, change: Change, day: date | None = None
+    conn: AsyncConnection, payment: Row, change: Change, credit: Credit | None = None
 ) -> bool:
     """Applies news of the bank; the fund must be locked.
 
@@ -31,7 +40,7 @@ async def apply(
         conn: the transaction.
         payment: the row as it stands.
         change: ACCEPT, SETTLE, REJECT or RETURN, with the bank's code as detail.
-        day: the bank's day of a return; today by default.
+        credit: of a RETURN, the entry that brought it; its line can then be told from others.
 
     Returns:
         Whether the payment changed. Late and repeated news change nothing, and news that the state
@@ -53,8 +62,26 @@ async def apply(
         return False
     also = {}
     if change.event in (Event.REJECT, Event.RETURN):
-        also = {"reversal_line_number": await _take_back(conn, payment, change, day)}
+        also = {"reversal_line_number": await _take_back(conn, payment, change, credit)}
     await move(conn, payment, change, also)
+    return True
+
+
+async def lose_track(conn: AsyncConnection, payment: Row, change: Change) -> bool:
+    """No answer, or none that can be read: it may have been paid; the fund must be locked.
+
+    Args:
+        conn: the transaction.
+        payment: the row as it stands.
+        change: LOSE_TRACK, with the reason as detail.
+
+    Returns:
+        Whether the payment is UNKNOWN now and was not before.
+    """
+    payment = await _sent(conn, payment, change)
+    if State(payment.state) is not State.SENT:
+        return False
+    await move(conn, payment, change)
     return True
 
 
@@ -74,7 +101,9 @@ async def _paid(conn: AsyncConnection, payment: Row, change: Change) -> Row:
     return await load(conn, payment.fund_id, payment.payment_id)
 
 
-async def _take_back(conn: AsyncConnection, payment: Row, change: Change, day: date | None) -> int:
+async def _take_back(
+    conn: AsyncConnection, payment: Row, change: Change, credit: Credit | None
+) -> int:
     """The 红字 line; a rejected payment never reaches the bank, a returned one comes back on it."""
     rejected = change.event is Event.REJECT
     word = "银行拒绝" if rejected else "退票"
@@ -84,7 +113,8 @@ async def _take_back(conn: AsyncConnection, payment: Row, change: Change, day: d
         category=payment.category,
         summary=f"{word}: {payment.purpose}",
         amount_minor=payment.amount_minor,
-        effective_date=day or bank_date(change.now),
+        effective_date=credit.day if credit else bank_date(change.now),
+        reference=credit.reference if credit else "",
         payment_id=payment.payment_id,
         batch_id=payment.batch_id or payment.payment_id,
         counterparty_name=payment.payee_name,

@@ -116,13 +116,22 @@ async def move(
     return state
 
 
+async def note(conn: AsyncConnection, payment: Row, actor: str, now: datetime, detail: str) -> None:
+    """Records something that leaves the payment's state as it is."""
+    row = _event(payment.fund_id, payment.payment_id, payment.state)
+    await conn.execute(
+        t.payment_events.insert(), [row | {"actor": actor, "detail": detail, "created_at": now}]
+    )
+
+
 def event_row(fund_id: str, payment_id: str, state: State, change: Change) -> dict[str, Any]:
     """The row that tells watchers and the history of a change."""
-    return {
-        "fund_id": fund_id,
-        "payment_id": payment_id,
-        "state": state.value,
+    return _event(fund_id, payment_id, state.value) | {
         "actor": change.actor,
         "detail": change.detail,
         "created_at": change.now,
     }
+
+
+def _event(fund_id: str, payment_id: str, state: str) -> dict[str, Any]:
+    return {"fund_id": fund_id, "payment_id": payment_id, "state": state}

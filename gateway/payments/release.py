@@ -10,33 +10,34 @@ import sqlalchemy as sa
 from gateway.clock import bank_date
 from gateway.domain.party import Role
 from gateway.domain.payment import Event, State
-from gateway.domain.policy import admit_release
 from gateway.ids import new_id
 from gateway.ledger.holds import spend
 from gateway.ledger.writer import LineDraft, post_line
 from gateway.payments.record import GATEWAY, Change, load, move, purse_of
-from gateway.payments.signatures import load_rules, load_signatures, load_signer
+from gateway.payments.signatures import load_subject, require_complete
+from gateway.payments.transmissions import account_of, day_for, queue
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from adapters.reach import Banks
     from gateway.store import Row
-
-QUEUED: Final = "QUEUED"
-"""State of a transmission that the sender has still to hand over."""
 
 _UNSIGNED: Final = frozenset({State.HELD, State.PARTLY_SIGNED})
 
 
-async def release_if_complete(conn: AsyncConnection, payment: Row, now: datetime) -> None:
+async def release_if_complete(
+    conn: AsyncConnection, payment: Row, banks: Banks, now: datetime
+) -> None:
     """Releases a signed payment, or its batch once nothing of it waits for signatures.
 
     Raises:
-        GatewayError: what `admit_release` refuses, for any payment of the batch: then none goes.
+        GatewayError: what `admit_release` refuses, for any payment of the batch: then none goes;
+            BANK_CLOSED if no day is known on which the bank will take them.
     """
     members = await _members(conn, payment)
     states = {State(member.state) for member in members}
@@ -46,7 +47,15 @@ async def release_if_complete(conn: AsyncConnection, payment: Row, now: datetime
     transmission_id = new_id("m", now)
     for member in ready:
         await _release(conn, member, transmission_id, now)
-    await _queue(conn, ready, transmission_id, now)
+    day = await _day_for(conn, ready, banks, now)
+    await queue(conn, ready, transmission_id, day, now)
+
+
+async def _day_for(
+    conn: AsyncConnection, payments: Sequence[Row], banks: Banks, now: datetime
+) -> date:
+    account = await account_of(conn, payments[0])
+    return day_for(payments, banks.profile(account.profile_id), now)
 
 
 async def _members(conn: AsyncConnection, payment: Row) -> Sequence[Row]:
@@ -63,10 +72,8 @@ async def _members(conn: AsyncConnection, payment: Row) -> Sequence[Row]:
 async def _release(
     conn: AsyncConnection, payment: Row, transmission_id: str, now: datetime
 ) -> None:
-    facts, slots = await load_rules(conn, payment)
-    signatures = await load_signatures(conn, payment)
-    signers = [await load_signer(conn, payment, each) for each in signatures]
-    admit_release(facts, slots, signers, now)
+    subject = await load_subject(conn, payment)
+    signatures = await require_complete(conn, payment, subject, now)
 
     await spend(conn, purse_of(payment), payment.amount_minor)
     draft = await _line(conn, payment, signatures, now)
@@ -109,24 +116,4 @@ async def _marks(
     return tuple(
         {"party_name": names[party], "role": role, "created_at": moment.isoformat()}
         for party, role, moment in (asked, *signed)
-    )
-
-
-async def _queue(
-    conn: AsyncConnection, payments: Sequence[Row], transmission_id: str, now: datetime
-) -> None:
-    """The outbox: recorded with the release, or neither happens."""
-    first = payments[0]
-    await conn.execute(
-        t.transmissions.insert().values(
-            fund_id=first.fund_id,
-            transmission_id=transmission_id,
-            account_id=first.account_id,
-            batch_id=first.batch_id or first.payment_id,
-            state=QUEUED,
-            payment_count=len(payments),
-            amount_minor=sum(payment.amount_minor for payment in payments),
-            execution_date=bank_date(now),
-            created_at=now,
-        )
     )

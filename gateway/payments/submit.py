@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from adapters.profile import load_profile, payment_violations
+from adapters.profile import payment_violations, together_violations
 from gateway.clock import bank_date
 from gateway.domain.errors import (
     FieldViolation,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from adapters.profile import BankProfile
+    from adapters.reach import Banks
     from gateway.domain.party import Role
     from gateway.domain.policy import SigningPolicy
     from gateway.store import Row
@@ -86,6 +88,7 @@ class Terms:
         submitter_party_id: who asks.
         actor: which person asks.
         now: UTC.
+        banks: what each bank wants.
     """
 
     environment: str
@@ -93,6 +96,7 @@ class Terms:
     submitter_party_id: str
     actor: str
     now: datetime
+    banks: Banks
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class _Means:
 
     fund: Row
     account: Row
+    profile: BankProfile
     policy: SigningPolicy
     budget: Mapping[str, Row]
     vouchers: frozenset[str]
@@ -127,7 +132,7 @@ async def submit_one(conn: AsyncConnection, fund_id: str, ask: Ask, terms: Terms
             VOUCHER_MISSING, BUDGET_LINE_CLOSED, BUDGET_EXCEEDED, BALANCE_INSUFFICIENT,
             POLICY_MISSING, RESOURCE_NOT_FOUND.
     """
-    means = await _load_means(conn, fund_id, (ask,))
+    means = await _load_means(conn, fund_id, (ask,), terms.banks)
     row = _decide(means, ask, "payment", terms, new_id("p", terms.now))
     await _store(conn, [row], terms)
     return str(row["payment_id"])
@@ -141,7 +146,7 @@ async def submit_batch(
     Raises:
         GatewayError: of the first item's rule, with a violation for every refused item.
     """
-    means = await _load_means(conn, fund_id, asks)
+    means = await _load_means(conn, fund_id, asks, terms.banks)
     _require_size(means, len(asks))
     rows, refusals = [], []
     # Sorted, so that the batch keeps its order in lists, on the bank's file and in the book.
@@ -153,6 +158,7 @@ async def submit_batch(
             refusals.append((index, refusal))
     if refusals:
         raise _all_refused(refusals, len(asks))
+    _require_together(rows, means.profile)
     batch_id = new_id("b", terms.now)
     await conn.execute(
         t.batches.insert().values(
@@ -164,10 +170,16 @@ async def submit_batch(
 
 
 def _require_size(means: _Means, count: int) -> None:
-    most = load_profile(means.account.profile_id).batch_maximum
+    most = means.profile.batch_maximum
     if count > most:
         message = f"the fund's bank takes at most {most} payments in a batch"
         raise invalid(Reason.LIMIT_EXCEEDED, "header.payment_count", message)
+
+
+def _require_together(rows: Sequence[Mapping[str, Any]], profile: BankProfile) -> None:
+    """Refuses what the bank would of the payments taken together, such as their sum."""
+    for finding in together_violations(tuple(bank_order(row) for row in rows), profile):
+        raise invalid(Reason.LIMIT_EXCEEDED, "payments", finding.message)
 
 
 def _all_refused(refusals: Sequence[tuple[int, GatewayError]], count: int) -> GatewayError:
@@ -185,7 +197,9 @@ def _all_refused(refusals: Sequence[tuple[int, GatewayError]], count: int) -> Ga
     )
 
 
-async def _load_means(conn: AsyncConnection, fund_id: str, asks: Sequence[Ask]) -> _Means:
+async def _load_means(
+    conn: AsyncConnection, fund_id: str, asks: Sequence[Ask], banks: Banks
+) -> _Means:
     fund = await lock_fund(conn, fund_id)
     budget = await _rows_by_id(
         conn, t.budget_lines, fund_id, "budget_line_id", {ask.budget_line_id for ask in asks}
@@ -196,9 +210,11 @@ async def _load_means(conn: AsyncConnection, fund_id: str, asks: Sequence[Ask]) 
             t.vouchers.c.fund_id == fund_id, t.vouchers.c.sha256.in_(wanted)
         )
     )
+    account = await _paying_account(conn, fund_id)
     means = _Means(
         fund=fund,
-        account=await _paying_account(conn, fund_id),
+        account=account,
+        profile=banks.profile(account.profile_id),
         policy=await load_policy(conn, fund_id),
         budget=budget,
         vouchers=frozenset(stored.scalars()),
@@ -243,7 +259,7 @@ def _decide(means: _Means, ask: Ask, path: str, terms: Terms, payment_id: str) -
         "payment_id": payment_id,
         "payload": _payload(means, ask, payment_id, terms, path),
     }
-    _require_fit(row, means.account.profile_id, path)
+    _require_fit(row, means.profile, path)
     left = means.budget_left[line.budget_line_id]
     name = f"funds/{line.fund_id}/budgetLines/{line.budget_line_id}"
     _require_left(ask, left, Reason.BUDGET_EXCEEDED, name, "the budget line")
@@ -290,9 +306,9 @@ def _require_sound(means: _Means, ask: Ask, path: str) -> None:
         )
 
 
-def _require_fit(row: Mapping[str, Any], profile_id: str, path: str) -> None:
+def _require_fit(row: Mapping[str, Any], profile: BankProfile, path: str) -> None:
     """Refuses what the bank would: better now than after two people have signed it."""
-    for finding in payment_violations(bank_order(row), load_profile(profile_id), path):
+    for finding in payment_violations(bank_order(row), profile, path):
         where = _path(path, finding.message.partition(" ")[0])
         raise invalid(Reason.FIELD_INVALID, where, finding.message)
 

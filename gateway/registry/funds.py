@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from adapters.profile import is_bank_code, list_profiles, load_profile
+from adapters.profile import is_bank_code
 from gateway.domain.errors import Reason, invalid, not_found, precondition
 from gateway.domain.policy import SigningPolicy
 from gateway.ledger.writer import lock_fund, open_account
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from adapters.reach import Banks
     from gateway.domain.policy import Tier
     from gateway.store import Row, Scope
 
@@ -221,6 +222,7 @@ async def create_bank_account(  # noqa: PLR0913 - an account is that much
     profile_id: str,
     opening_minor: int,
     opening_date: date,
+    banks: Banks,
     now: datetime,
 ) -> Row:
     """Names the bank account that holds the fund's money, and takes over what it holds.
@@ -235,6 +237,7 @@ async def create_bank_account(  # noqa: PLR0913 - an account is that much
         profile_id: the bank's profile, by which files are made and read.
         opening_minor: minor units of the fund's currency that the account holds; not below zero.
         opening_date: the day it held them.
+        banks: the banks that the gateway can speak to.
         now: UTC.
 
     Raises:
@@ -242,7 +245,7 @@ async def create_bank_account(  # noqa: PLR0913 - an account is that much
             AMOUNT_OUT_OF_RANGE; RESOURCE_NOT_FOUND without such a fund; RESOURCE_EXISTS.
     """
     await lock_fund(conn, fund_id)
-    _require_bank(bank_code, profile_id)
+    _require_bank(bank_code, profile_id, banks)
     if opening_minor < 0:
         path = "bank_account.opening_balance.amount_minor"
         raise invalid(Reason.AMOUNT_OUT_OF_RANGE, path, "is below zero")
@@ -464,16 +467,13 @@ async def _list_of_fund(
     return (await conn.execute(query)).all()
 
 
-def _require_bank(bank_code: str, profile_id: str) -> None:
+def _require_bank(bank_code: str, profile_id: str, banks: Banks) -> None:
     if not is_bank_code(bank_code):
         path = "bank_account.bank_code"
         raise invalid(Reason.FIELD_INVALID, path, "has a wrong check digit (ISO 7064 MOD 11,10)")
-    if profile_id not in list_profiles():
+    if profile_id not in banks.ids():
         path = "bank_account.bank_profile"
         raise invalid(Reason.FIELD_INVALID, path, "is not a bank profile of this gateway")
-    if not load_profile(profile_id).outbound_format.startswith("pain.001"):
-        path = "bank_account.bank_profile"
-        raise invalid(Reason.FIELD_INVALID, path, "takes files that the sender cannot write yet")
 
 
 def _require_limit(limit_minor: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from xinyi.v1 import bank_service_pb2 as pb
 from xinyi.v1 import bank_service_pb2_grpc as pb_grpc
@@ -15,22 +15,30 @@ from gateway.bank import listing
 from gateway.bank.inbound import BankFile, read, take_in
 from gateway.bank.quarantine import held_file, put, replay
 from gateway.domain.errors import GatewayError, Kind
+from gateway.payments import by_hand
 from gateway.rpc.caller import current_caller
-from gateway.rpc.convert import day, day_of, fund_id_of, moment, money, split_name
+from gateway.rpc.convert import day, day_of, enum_name, fund_id_of, moment, money, split_name
 from gateway.rpc.once import once, once_for
 from gateway.rpc.paging import next_token, page_of
 from gateway.rpc.streams import header_and_content
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from adapters.reach import Banks
     from gateway.bank.inbound import Imported
     from gateway.clock import Clock
     from gateway.store import Row, Store
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+_CHUNK_BYTES: Final = 1 << 20
+_Handled = TypeVar(
+    "_Handled", pb.DeliverByHandResponse, pb.ConfirmDeliveryResponse, pb.RetryTransmissionResponse
+)
+_TRANSMISSION: Final = "transmissions/{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +48,14 @@ class BankServicer(pb_grpc.BankServiceServicer):
     Attributes:
         store: the database.
         clock: the present moment.
+        banks: how each bank is reached, and what it wants.
+        answer_due: how long a bank may take to answer.
     """
 
     store: Store
     clock: Clock
+    banks: Banks
+    answer_due: timedelta
 
     async def ImportStatement(  # noqa: N802 - the contract's name
         self,
@@ -52,18 +64,19 @@ class BankServicer(pb_grpc.BankServiceServicer):
     ) -> pb.ImportStatementResponse:
         """Takes a bank's file in whole, or puts it in quarantine whole."""
         header, content = await header_and_content(request_iterator, MAX_FILE_BYTES)
-        file = BankFile(header.file_name, content)
+        file = await self._named(header, content)
 
         async def work(conn: AsyncConnection) -> pb.ImportStatementResponse:
-            said = await asyncio.to_thread(read, file)
-            imported = await take_in(conn, file, said, self.clock())
+            said = await asyncio.to_thread(read, file, self.banks)
+            imported = await take_in(conn, file, said, self.banks, self.clock())
             return pb.ImportStatementResponse(
                 statements=await _statements(conn, imported),
                 payments_changed=imported.payments_changed,
                 already_imported=imported.already,
             )
 
-        whole = header.file_name.encode() + b"\0" + sha256(content).digest()
+        named = f"{header.file_name}\0{header.bank_account}\0"
+        whole = named.encode() + sha256(content).digest()
         try:
             return await once_for(
                 self.store,
@@ -77,6 +90,15 @@ class BankServicer(pb_grpc.BankServiceServicer):
         except GatewayError as refusal:
             await put(self.store, file, refusal, self.clock())
             raise
+
+    async def _named(self, header: pb.ImportStatementHeader, content: bytes) -> BankFile:
+        """The file with what the header says of it."""
+        if not header.bank_account:
+            return BankFile(header.file_name, content)
+        fund_id, account_id = split_name(header.bank_account, "funds/{}/bankAccounts/{}")
+        async with self.store.transaction(current_caller().scope) as conn:
+            account = await listing.account(conn, fund_id, account_id)
+        return BankFile(header.file_name, content, account.account_number, account.profile_id)
 
     async def ListStatements(  # noqa: N802 - the contract's name
         self,
@@ -122,10 +144,12 @@ class BankServicer(pb_grpc.BankServiceServicer):
     ) -> pb.ListTransmissionsResponse:
         """Files to the banks."""
         fund_id = fund_id_of(request.parent) if request.parent else ""
-        query_key = f"ListTransmissions/{fund_id}"
+        states = [enum_name(pb.TransmissionState, each) for each in request.states]
+        query_key = f"ListTransmissions/{fund_id}/{','.join(states)}"
         page = page_of(request, query_key, datetime.fromisoformat, str)
         async with self.store.transaction(current_caller().scope) as conn:
-            rows = await listing.transmissions(conn, fund_id, page.size, _by_moment(page.after))
+            after = _by_moment(page.after)
+            rows = await listing.transmissions(conn, fund_id, states, page.size, after)
         return pb.ListTransmissionsResponse(
             transmissions=[_transmission(row) for row in rows[: page.size]],
             next_page_token=next_token(
@@ -135,6 +159,83 @@ class BankServicer(pb_grpc.BankServiceServicer):
                 lambda row: (row.created_at.isoformat(), row.transmission_id),
             ),
         )
+
+    async def GetTransmission(  # noqa: N802 - the contract's name
+        self,
+        request: pb.GetTransmissionRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.GetTransmissionResponse:
+        """One file to a bank."""
+        (transmission_id,) = split_name(request.name, _TRANSMISSION)
+        async with self.store.transaction(current_caller().scope) as conn:
+            row = await listing.transmission(conn, transmission_id)
+        return pb.GetTransmissionResponse(transmission=_transmission(row))
+
+    async def GetTransmissionFile(  # noqa: N802 - the contract's name
+        self,
+        request: pb.GetTransmissionFileRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> AsyncIterator[pb.GetTransmissionFileResponse]:
+        """The file's name and digest, then its bytes."""
+        (transmission_id,) = split_name(request.name, _TRANSMISSION)
+        async with self.store.transaction(current_caller().scope) as conn:
+            outbound = await by_hand.render(conn, transmission_id, self.banks)
+        header = pb.TransmissionFile(file_name=outbound.name, sha256=outbound.sha256)
+        yield pb.GetTransmissionFileResponse(header=header)
+        for start in range(0, len(outbound.content), _CHUNK_BYTES):
+            chunk = outbound.content[start : start + _CHUNK_BYTES]
+            yield pb.GetTransmissionFileResponse(content=chunk)
+
+    async def DeliverByHand(  # noqa: N802 - the contract's name
+        self,
+        request: pb.DeliverByHandRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.DeliverByHandResponse:
+        """Says that a person handed the file over."""
+
+        async def act(conn: AsyncConnection, transmission_id: str, hand: by_hand.Hand) -> None:
+            await by_hand.propose(conn, transmission_id, request.reason, hand)
+
+        return await self._by_hand(request, pb.DeliverByHandResponse, act)
+
+    async def ConfirmDelivery(  # noqa: N802 - the contract's name
+        self,
+        request: pb.ConfirmDeliveryRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.ConfirmDeliveryResponse:
+        """A second person confirms it."""
+
+        async def act(conn: AsyncConnection, transmission_id: str, hand: by_hand.Hand) -> None:
+            await by_hand.confirm(conn, transmission_id, hand, self.banks, self.answer_due)
+
+        return await self._by_hand(request, pb.ConfirmDeliveryResponse, act)
+
+    async def RetryTransmission(  # noqa: N802 - the contract's name
+        self,
+        request: pb.RetryTransmissionRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.RetryTransmissionResponse:
+        """Puts it back in the queue."""
+        return await self._by_hand(request, pb.RetryTransmissionResponse, by_hand.retry)
+
+    async def _by_hand(
+        self,
+        request: pb.DeliverByHandRequest | pb.ConfirmDeliveryRequest | pb.RetryTransmissionRequest,
+        response_type: type[_Handled],
+        act: Callable[[AsyncConnection, str, by_hand.Hand], Awaitable[None]],
+    ) -> _Handled:
+        (transmission_id,) = split_name(request.name, _TRANSMISSION)
+        caller = current_caller()
+
+        async def work(conn: AsyncConnection) -> _Handled:
+            hand = by_hand.Hand(
+                caller.party_id, caller.person_id, caller.natural_person, self.clock()
+            )
+            await act(conn, transmission_id, hand)
+            row = await listing.transmission(conn, transmission_id)
+            return response_type(transmission=_transmission(row))
+
+        return await once(self.store, caller, request, response_type, work)
 
     async def ListQuarantinedFiles(  # noqa: N802 - the contract's name
         self,
@@ -165,7 +266,7 @@ class BankServicer(pb_grpc.BankServiceServicer):
         caller = current_caller()
 
         async def work(conn: AsyncConnection) -> pb.ReplayQuarantinedFileResponse:
-            imported = await replay(conn, digest, self.clock())
+            imported = await replay(conn, digest, self.banks, self.clock())
             return pb.ReplayQuarantinedFileResponse(
                 statements=await _statements(conn, imported),
                 payments_changed=imported.payments_changed,
@@ -252,6 +353,14 @@ def _transmission(row: Row) -> pb.Transmission:
         create_time=moment(row.created_at),
         deliver_time=moment(row.delivered_at),
         attempt_count=row.attempt_count,
+        execution_date=day(row.execution_date),
+        file_name=row.file_name,
+        last_error=row.last_error,
+        delivered_by=row.delivered_by,
+        delivery_reason=row.delivery_reason,
+        confirmed_by=row.confirmed_by,
+        inquire_time=moment(row.next_inquiry_at),
+        attempt_time=moment(row.next_attempt_at),
     )
 
 

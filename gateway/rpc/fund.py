@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from adapters.reach import Banks
     from gateway.clock import Clock
     from gateway.store import Row, Store
 
@@ -46,9 +47,10 @@ _ESTATE, _PARTY = "estates/{}", "parties/{}"
 class FundServicer(fund_service_pb2_grpc.FundServiceServicer):
     """The estates, and the one fund of each."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, banks: Banks) -> None:
         self._store = store
         self._clock = clock
+        self._banks = banks
 
     # --- estates ---
 
@@ -211,6 +213,7 @@ class FundServicer(fund_service_pb2_grpc.FundServiceServicer):
                     asked.opening_balance, fund.currency, "bank_account.opening_balance"
                 ),
                 opening_date=day_of(asked.opening_date, "bank_account.opening_date"),
+                banks=self._banks,
                 now=self._clock(),
             )
             return pb.CreateBankAccountResponse(bank_account=_bank_account(row, fund.currency))

@@ -15,7 +15,8 @@ from gateway.domain.payment import Event
 from gateway.payments import listing
 from gateway.payments.approve import Ending, Signature, end, sign
 from gateway.payments.record import load
-from gateway.payments.signatures import load_signatures
+from gateway.payments.resend import Preparing, prepare
+from gateway.payments.signatures import load_signatures, load_subject
 from gateway.payments.submit import Ask, Terms, submit_batch, submit_one
 from gateway.payments.vouchers import Voucher, load_voucher, store_voucher
 from gateway.rpc.caller import current_caller
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from adapters.reach import Banks
     from gateway.clock import Clock
     from gateway.rpc.caller import Caller
     from gateway.store import Row, Store
@@ -46,12 +48,14 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
     Attributes:
         store: the database.
         clock: the present moment.
+        banks: what each bank wants.
         environment: stands in every payload to sign.
         payment_ttl: how long a payment may wait for its signatures.
     """
 
     store: Store
     clock: Clock
+    banks: Banks
     environment: str
     payment_ttl: timedelta
 
@@ -170,10 +174,26 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
 
         async def work(conn: AsyncConnection) -> pb.SignPaymentResponse:
             signature = Signature(caller.party_id, caller.person_id, request.envelope, self.clock())
-            await sign(conn, fund_id, payment_id, signature)
+            await sign(conn, fund_id, payment_id, signature, self.banks)
             return pb.SignPaymentResponse(payment=await _full(conn, fund_id, payment_id))
 
         return await once(self.store, caller, request, pb.SignPaymentResponse, work)
+
+    async def PrepareResend(  # noqa: N802 - the contract's name
+        self,
+        request: pb.PrepareResendRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.PrepareResendResponse:
+        """Stores the bytes that two persons sign to send a payment again."""
+        fund_id, payment_id = split_name(request.name, _PAYMENT)
+        caller = current_caller()
+
+        async def work(conn: AsyncConnection) -> pb.PrepareResendResponse:
+            preparing = Preparing(caller.actor, self.payment_ttl, self.clock())
+            await prepare(conn, fund_id, payment_id, preparing, self.banks)
+            return pb.PrepareResendResponse(payment=await _full(conn, fund_id, payment_id))
+
+        return await once(self.store, caller, request, pb.PrepareResendResponse, work)
 
     async def RefusePayment(  # noqa: N802 - the contract's name
         self,
@@ -186,7 +206,7 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
 
         async def work(conn: AsyncConnection) -> pb.RefusePaymentResponse:
             ending = Ending(Event.REFUSE, caller.actor, request.reason, self.clock())
-            await end(conn, fund_id, payment_id, ending)
+            await end(conn, fund_id, payment_id, ending, self.banks)
             return pb.RefusePaymentResponse(payment=await _full(conn, fund_id, payment_id))
 
         return await once(self.store, caller, request, pb.RefusePaymentResponse, work)
@@ -205,7 +225,7 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
             if payment.submitter_party_id != caller.party_id:
                 raise denied(Reason.ROLE_NOT_ALLOWED, "another party submitted this payment")
             ending = Ending(Event.WITHDRAW, caller.actor, request.reason, self.clock())
-            await end(conn, fund_id, payment_id, ending)
+            await end(conn, fund_id, payment_id, ending, self.banks)
             return pb.WithdrawPaymentResponse(payment=await _full(conn, fund_id, payment_id))
 
         return await once(self.store, caller, request, pb.WithdrawPaymentResponse, work)
@@ -233,6 +253,7 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
             submitter_party_id=caller.party_id,
             actor=caller.actor,
             now=self.clock(),
+            banks=self.banks,
         )
 
 
@@ -290,8 +311,10 @@ def _ask(payment: pb.Payment, parent: str, path: str) -> Ask:
 async def _full(conn: AsyncConnection, fund_id: str, payment_id: str) -> pb.Payment:
     row = await load(conn, fund_id, payment_id)
     message = payment_message(row)
-    message.signing_payload = row.payload
-    for signature in await load_signatures(conn, row):
+    subject = await load_subject(conn, row)
+    message.attempt, message.signing_payload = subject.attempt, subject.payload
+    message.expire_time.FromDatetime(subject.facts.expires)
+    for signature in await load_signatures(conn, row, subject.attempt):
         message.signatures.add(
             person=f"parties/{signature.party_id}/persons/{signature.person_id}",
             key_id=signature.key_id,

@@ -293,6 +293,8 @@ payment_signatures = sa.Table(
     metadata,
     _fund(),
     sa.Column("payment_id", sa.Text, primary_key=True),
+    # 1 for the payment itself, 2 and more for sending again what the bank never had.
+    sa.Column("attempt", sa.Integer, primary_key=True, server_default="1"),
     sa.Column("position", sa.Integer, primary_key=True),
     _text("party_id"),
     _text("person_id"),
@@ -304,8 +306,8 @@ payment_signatures = sa.Table(
     sa.ForeignKeyConstraint(["fund_id", "payment_id"], ["payments.fund_id", "payments.payment_id"]),
     _of_person(),
     # The database itself refuses one human or one party twice, whatever the code believes.
-    sa.UniqueConstraint("fund_id", "payment_id", "natural_person"),
-    sa.UniqueConstraint("fund_id", "payment_id", "party_id"),
+    sa.UniqueConstraint("fund_id", "payment_id", "attempt", "natural_person"),
+    sa.UniqueConstraint("fund_id", "payment_id", "attempt", "party_id"),
     sa.CheckConstraint("position IN (1, 2)", name="position"),
 )
 
@@ -351,6 +353,15 @@ transmissions = sa.Table(
     _time("answer_due_at", nullable=True),
     sa.Column("attempt_count", sa.Integer, nullable=False, server_default="0"),
     _text("last_error", default=""),
+    # Nothing is tried before this.
+    _time("next_attempt_at", nullable=True),
+    # When the bank is asked what became of it; null where it need not or cannot be asked.
+    _time("next_inquiry_at", nullable=True),
+    _text("file_name", default=""),
+    # Who says that it was handed over by hand, why, and who confirmed it.
+    _text("delivered_by", default=""),
+    _text("delivery_reason", default=""),
+    _text("confirmed_by", default=""),
     sa.ForeignKeyConstraint(
         ["fund_id", "account_id"], ["bank_accounts.fund_id", "bank_accounts.account_id"]
     ),
@@ -360,6 +371,55 @@ transmissions = sa.Table(
 
 # --- ledger and disclosure --------------------------------------------------------------------
 
+# Which file carries which payments; a payment that was sent again is in more than one.
+transmission_payments = sa.Table(
+    "transmission_payments",
+    metadata,
+    _fund(),
+    sa.Column("transmission_id", sa.Text, primary_key=True),
+    sa.Column("payment_id", sa.Text, primary_key=True),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "transmission_id"],
+        ["transmissions.fund_id", "transmissions.transmission_id"],
+    ),
+    sa.ForeignKeyConstraint(["fund_id", "payment_id"], ["payments.fund_id", "payments.payment_id"]),
+    sa.Index(None, "fund_id", "payment_id"),
+)
+# Each time a bank was asked what became of a file; recorded before it is asked.
+inquiries = sa.Table(
+    "inquiries",
+    metadata,
+    _fund(),
+    # Also the question's own number at the bank.
+    sa.Column("inquiry_id", sa.Text, primary_key=True, unique=True),
+    _text("transmission_id"),
+    _time("asked_at"),
+    _time("answered_at", nullable=True),
+    # Payments that the bank said it does not know.
+    sa.Column("missing", pg.ARRAY(sa.Text), nullable=False, server_default="{}"),
+    _text("error", default=""),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "transmission_id"],
+        ["transmissions.fund_id", "transmissions.transmission_id"],
+    ),
+    sa.Index(None, "fund_id", "transmission_id"),
+)
+# Payments of which a bank never knew, to be sent once more under the same reference.
+resends = sa.Table(
+    "resends",
+    metadata,
+    _fund(),
+    sa.Column("payment_id", sa.Text, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    # The exact bytes that both signatures cover.
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    _text("actor"),
+    _time("created_at"),
+    _time("expires_at"),
+    _time("released_at", nullable=True),
+    sa.ForeignKeyConstraint(["fund_id", "payment_id"], ["payments.fund_id", "payments.payment_id"]),
+    sa.CheckConstraint("attempt > 1", name="attempt"),
+)
 disclosed_lines = sa.Table(
     "disclosed_lines",
     metadata,
@@ -459,6 +519,9 @@ quarantined_files = sa.Table(
     _text("detail"),
     sa.Column("content", sa.LargeBinary, nullable=False),
     _time("created_at"),
+    # What the file does not say itself, as it was told with it.
+    _text("account_number", default=""),
+    _text("profile_id", default=""),
     _time("replayed_at", nullable=True),
 )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.rpc import status_pb2  # type: ignore[import-untyped] # it ships no stubs
 from stdnum.iso7064 import mod_11_10
 
+from adapters.reach import Banks
 from gateway.client import CallRefused, Stubs, decode_error, stubs
 from gateway.domain.party import Mandate, Role
 from gateway.domain.policy import Tier
@@ -169,6 +171,7 @@ async def _seed_estate(conn: AsyncConnection, estate_id: str) -> None:
         profile_id="demo",
         opening_minor=OPENING_MINOR,
         opening_date=TODAY - timedelta(days=1),
+        banks=Banks(Path("nowhere")),
         now=NOW,
     )
     for budget_line_id, category, limit_minor in BUDGETS:

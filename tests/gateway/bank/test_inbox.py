@@ -174,10 +174,10 @@ async def test_a_defect_in_the_middle_leaves_the_file_for_the_next_round(
     bank.leave("2-second.xml", statement(entry(7), account="6222010000000002"))
     real = quarantine.import_file
 
-    async def failing(store: Any, file: BankFile, now: Any) -> Any:
+    async def failing(store: Any, file: BankFile, *rest: Any) -> Any:
         if file.name.startswith("1"):
             raise RuntimeError("张三 6222010000000001")
-        return await real(store, file, now)
+        return await real(store, file, *rest)
 
     with monkeypatch.context() as patched, capture_logs() as logs:
         patched.setattr(inbox, "import_file", failing)

@@ -44,7 +44,9 @@ async def _sent_batch(desk: Desk, *amounts_minor: int) -> Sequence[str]:
 
 async def take(desk: Desk, content: bytes) -> Imported:
     desk.clock.moment += timedelta(seconds=1)
-    return await import_file(desk.store, BankFile("bank.xml", content), desk.clock())
+    return await import_file(
+        desk.store, BankFile("bank.xml", content), desk.gateway.sender.banks, desk.clock()
+    )
 
 
 async def _say(desk: Desk, name: str, code: str, reason: str = "") -> int:
@@ -186,7 +188,7 @@ async def test_news_of_a_payment_that_the_sender_could_not_record_is_taken(desk:
     history = [each.state for each in (await desk.get(name)).history]
     assert await desk.state(name) == "SETTLED"
     assert len(history) == len(set(history))
-    assert list((desk.gateway.sender.banks_dir).glob("*/out/*")) == []
+    assert list((desk.gateway.sender.banks.root).glob("*/out/*")) == []
 
 
 # --- silence ----------------------------------------------------------------------------------

@@ -117,10 +117,12 @@ def refusal(
     *,
     code: grpc.StatusCode = grpc.StatusCode.FAILED_PRECONDITION,
     fields: dict[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> status_pb2.Status:
     """A refusal as the gateway writes it."""
     status = status_pb2.Status(code=code.value[0], message=f"{reason}: {message}")
-    info = error_details_pb2.ErrorInfo(reason=reason, domain="xinyi.v1", metadata={"a": "b"})
+    said = metadata or {"a": "b"}
+    info = error_details_pb2.ErrorInfo(reason=reason, domain="xinyi.v1", metadata=said)
     status.details.add().Pack(info)
     zh = error_details_pb2.LocalizedMessage(locale="zh-CN", message=message_zh)
     status.details.add().Pack(zh)

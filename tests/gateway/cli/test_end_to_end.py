@@ -7,12 +7,14 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.client import write_profile
 from gateway.domain.keys import dump_private_key
+from tests.gateway.payments.desk import Desk, open_bank
 from tests.gateway.support import (
     BANK_CODE,
     CHAIR,
@@ -21,7 +23,10 @@ from tests.gateway.support import (
     OPERATOR,
     OWNER,
     SIGNERS,
+    TODAY,
+    Callers,
     Pki,
+    StillClock,
     Who,
 )
 
@@ -127,3 +132,62 @@ async def test_everybody_reads_what_their_role_may_read(terminal: Terminal) -> N
     assert lines["lines"][0]["amount"]["amount_minor"] == "86500000"
     assert (denied.status, "ROLE_NOT_ALLOWED" in denied.stderr) == (2, True)
     assert {fund["name"] for fund in funds["funds"]} >= {"funds/wutong"}
+
+
+@pytest.fixture
+async def desk(gateway: Gateway, callers: Callers, clock: StillClock) -> Desk:
+    """The steps before those that a test is about, without a process for each."""
+    opened = Desk(gateway, callers, clock)
+    await opened.upload()
+    return opened
+
+
+async def test_a_file_is_fetched_handed_over_by_one_person_and_confirmed_by_another(
+    terminal: Terminal, desk: Desk
+) -> None:
+    payment = await desk.released()
+    queued = (await terminal.xinyi(OPERATOR, "bank", "transmissions", "--json")).said
+    (name,) = (sent["name"] for sent in queued["transmissions"])
+    does = ("bank", "transmission")
+    taken = await terminal.xinyi(OPERATOR, *does, "by-hand", name, "--reason", "专线中断")
+    assert (taken.status, "手工交付，待确认" in taken.stdout) == (0, True), taken.stderr
+    assert await desk.gateway.sender.send_all() == 0
+    said = (await terminal.xinyi(OPERATOR, *does, "file", name, "--json")).said
+    same = await terminal.xinyi(OPERATOR, *does, "confirm", name)
+    assert (same.status, "SAME_PERSON" in same.stderr) == (2, True)
+    confirmed = (await terminal.xinyi(CHECKER, *does, "confirm", name, "--json")).said
+    assert confirmed["transmission"]["state"] == "TRANSMISSION_STATE_DELIVERED"
+    assert confirmed["transmission"]["file_sha256"] == said["sha256"]
+    file = terminal.folder / said["file_name"]
+    assert payment.rpartition("/")[2].encode() in file.read_bytes()
+    assert await desk.state(payment) == "SENT"
+
+
+async def test_a_payment_its_bank_never_had_is_signed_again_by_two_and_sent_again(
+    terminal: Terminal, desk: Desk, tmp_path: Path
+) -> None:
+    payment = await desk.released()
+    await desk.gateway.work()
+    root = desk.gateway.sender.banks.root / "demo"
+    bank = open_bank(tmp_path / "bank", root, desk.clock)
+    (lost,) = (root / "out").iterdir()
+    lost.unlink()
+    desk.clock.moment += timedelta(hours=5)
+    await desk.gateway.work()
+    resend = ("payment", "resend", payment)
+    early = await terminal.xinyi(OPERATOR, *resend)
+    assert (early.status, "尚无覆盖付款日的对账单" in early.stderr) == (2, True)
+    for days in range(3):
+        bank.close(TODAY + timedelta(days=days))
+        await desk.gateway.work()
+    prepared = await terminal.xinyi(OPERATOR, *resend)
+    assert (prepared.status, "第 2 次" in prepared.stdout) == (0, True), prepared.stderr
+    await desk.sign(payment, CHAIR)
+    signed = await terminal.xinyi(CHECKER, "payment", "sign", payment, "--yes", "--json")
+    again = signed.said["payment"]
+    assert (again["state"], again["attempt"]) == ("PAYMENT_STATE_RELEASED", 2)
+    await desk.gateway.sender.send_all()
+    fetch = ("bank", "transmission", "file", again["transmission"], "--json")
+    fetched = terminal.folder / (await terminal.xinyi(OPERATOR, *fetch)).said["file_name"]
+    (delivered,) = (root / "out").iterdir()
+    assert (delivered.name, delivered.read_bytes()) == (fetched.name, fetched.read_bytes())

@@ -18,6 +18,7 @@ from xinyi.v1.payment_service_pb2 import (
     Payment,
     PaymentState,
     PaymentTransition,
+    PrepareResendResponse,
     RefusePaymentResponse,
     SignPaymentResponse,
     SubmitPaymentResponse,
@@ -33,7 +34,8 @@ from gateway.cli.payment_file import COLUMNS, read_requests
 from gateway.domain import envelope
 from gateway.domain.keys import dump_private_key
 from gateway.domain.money import format_minor
-from gateway.domain.payload import canonical_bytes
+from gateway.domain.payload import Resend, canonical_bytes
+from gateway.domain.resend import Blocker
 from tests.gateway.cli.fake import make_person, refusal
 from tests.gateway.domain.examples import payload, private_key
 
@@ -63,6 +65,18 @@ PAYMENT = Payment(
     state=PaymentState.PAYMENT_STATE_HELD,
     signing_payload=BYTES,
 )
+AGAIN = canonical_bytes(
+    payload(
+        resend=Resend(
+            attempt="2",
+            payment_sha256="ef" * 32,
+            transmission="transmissions/m1",
+            missed_on=("2024-06-03", "2024-06-04"),
+            stated_until="2024-06-04",
+        )
+    )
+)
+RESEND = ("payment", "resend", NAME)
 SUBMIT = (
     *("payment", "submit", "--fund", "f1", "--payee-name", "成都某某电梯有限公司"),
     *("--payee-account", "6222020000000001", "--payee-bank", "102651000018"),
@@ -187,6 +201,73 @@ def test_bytes_that_cannot_be_read_are_never_signed(
     assert result.exit_code == 2
     assert "FIELD_INVALID" in result.stderr
     assert fake.requests("SignPayment") == []
+
+
+def test_who_signs_to_send_again_reads_that_and_is_asked_that(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    stored(fake)
+    fake.answers["GetPayment"].payment.signing_payload = AGAIN
+    result = zhao("payment", "sign", NAME, typed="y\n")
+    [[asked]] = fake.requests("SignPayment")
+    assert envelope.from_json(asked.envelope).payload == AGAIN
+    assert result.stderr.index("transmissions/m1") < result.stderr.index("签名即同意再次发送")
+    stored(fake)
+    assert "再次发送" not in zhao("payment", "sign", NAME, typed="y\n").stderr
+
+
+def test_preparing_to_send_again_shows_what_is_signed_next_and_by_whom(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    prepared = Payment(name=NAME, signing_payload=AGAIN, attempt=2)
+    fake.answers["PrepareResend"] = PrepareResendResponse(payment=prepared)
+    chinese, english = (zhao(*RESEND, "--lang", lang) for lang in ("zh", "en"))
+    assert (chinese.exit_code, english.exit_code) == (0, 0)
+    said = ("第 2 次", "transmissions/m1", "2024-06-03、2024-06-04", "受托人复核")
+    assert all(each in chinese.stdout for each in said)
+    assert "trustee checker" in english.stdout
+    assert f"xinyi payment sign {NAME}" in chinese.stderr
+    assert fake.requests("SignPayment") == []
+    assert json.loads(zhao(*RESEND, "--json").stdout)["payment"]["attempt"] == 2
+
+
+@pytest.mark.parametrize("command", [RESEND, ("payment", "sign", NAME, "--yes")])
+def test_every_reason_against_sending_again_is_told_in_words_of_both_languages(
+    command: tuple[str, ...], zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    stored(fake)
+    metadata = {"blockers": ",".join(Blocker), "missed_count": "1", "misses_needed": "3"}
+    told = refusal("RESEND_TOO_EARLY", "it may have it", "暂不能再次发送", metadata=metadata)
+    fake.answers.update(PrepareResend=told, SignPayment=told)
+    result = zhao(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    reasons = [line.strip() for line in result.stderr.splitlines() if line.startswith("  ")]
+    reasons = [reason for reason in reasons if " / " in reason]
+    assert len(reasons) == len(Blocker)
+    assert "银行查无此付款的天数不足：1/3" in reasons[1]
+    assert "1 of 3" in reasons[1]
+    assert not any(blocker in reason for blocker in Blocker for reason in reasons)
+
+
+def test_a_reason_that_only_a_newer_gateway_knows_is_told_by_its_name(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    metadata = {"blockers": "MOON_{FULL}"}
+    fake.answers["PrepareResend"] = refusal("RESEND_TOO_EARLY", "x", "y", metadata=metadata)
+    assert "  MOON_{FULL}" in zhao(*RESEND).stderr.splitlines()
+
+
+def test_a_payment_shows_its_file_and_whether_it_is_sent_again(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    shown = Payment(name=NAME, transmission="transmissions/m2", attempt=1)
+    fake.answers["GetPayment"] = GetPaymentResponse(payment=shown)
+    once = zhao("payment", "show", NAME).stdout
+    shown.attempt = 2
+    fake.answers["GetPayment"] = GetPaymentResponse(payment=shown)
+    again = zhao("payment", "show", NAME).stdout
+    assert "transmissions/m2" in once
+    assert ("第几次发送" in once, "第几次发送" in again) == (False, True)
 
 
 def test_an_encrypted_key_asks_for_its_passphrase(

@@ -100,7 +100,7 @@ def test_a_bank_file_is_sent_under_its_name(
     result = zhao("bank", "import", "camt.xml")
     assert (result.exit_code, "S-1" in result.stdout) == (0, True)
     assert "3 笔付款" in result.stderr
-    assert "未重复处理" in result.stderr
+    assert "未重复入账" in result.stderr
     [[header, *contents]] = fake.requests("ImportStatement")
     assert header.header.file_name == "camt.xml"
     assert b"".join(part.content for part in contents) == content

@@ -17,7 +17,6 @@ from gateway.domain.payment import (
     allowed_events,
     in_flight,
     reserves_money,
-    spent,
 )
 
 BANK_NEWS = {Event.ACCEPT, Event.REJECT, Event.SETTLE, Event.RETURN}
@@ -30,8 +29,12 @@ STOPS = {
 
 
 def all_paths(state: State, taken: tuple[Event, ...] = ()) -> list[tuple[tuple[Event, ...], State]]:
-    """Every path from here that cannot go on; recursion without end would be a cycle."""
-    onward = allowed_events(state)
+    """Every path from here that cannot go on, on which it is sent again once at most.
+
+    Any other recursion without end would be a cycle that nobody meant.
+    """
+    again = Event.RELEASE_AGAIN in taken
+    onward = [each for each in allowed_events(state) if not (again and each == Event.RELEASE_AGAIN)]
     if not onward:
         return [(taken, state)]
     return [path for event in onward for path in all_paths(advance(state, event), (*taken, event))]
@@ -54,9 +57,15 @@ def test_nothing_is_released_without_a_hold_and_two_signatures_in_turn() -> None
     assert all(list(path[: path.index(Event.RELEASE) + 1]) == TO_RELEASE for path in released)
 
 
-def test_no_path_sends_or_settles_twice() -> None:
-    assert all(path.count(Event.SEND) <= 1 for path, _ in PATHS)
+def test_no_path_sends_more_often_than_it_was_released_or_settles_twice() -> None:
+    assert all(path.count(Event.SEND) <= 1 + path.count(Event.RELEASE_AGAIN) for path, _ in PATHS)
     assert all(path.count(Event.SETTLE) <= 1 for path, _ in PATHS)
+
+
+def test_only_what_is_lost_is_released_again() -> None:
+    again = [path for path, _ in PATHS if Event.RELEASE_AGAIN in path]
+    assert again
+    assert all(path[path.index(Event.RELEASE_AGAIN) - 1] == Event.LOSE_TRACK for path in again)
 
 
 def test_no_path_settles_what_was_never_sent() -> None:
@@ -86,11 +95,12 @@ def test_after_release_nobody_but_the_bank_can_stop_a_payment(state: State) -> N
         (Event.SETTLE, State.SETTLED),
     ],
 )
-def test_only_bank_evidence_resolves_the_unknown_and_it_is_never_sent_again(
+def test_only_bank_evidence_or_two_persons_resolve_the_unknown(
     event: Event, outcome: State
 ) -> None:
     assert advance(State.UNKNOWN, event) is outcome
-    assert set(allowed_events(State.UNKNOWN)) == {Event.ACCEPT, Event.REJECT, Event.SETTLE}
+    by_the_bank = {Event.ACCEPT, Event.REJECT, Event.SETTLE}
+    assert set(allowed_events(State.UNKNOWN)) == {*by_the_bank, Event.RELEASE_AGAIN}
 
 
 def test_a_statement_may_overtake_the_status() -> None:
@@ -154,14 +164,14 @@ def test_an_event_moves_a_payment_or_is_absorbed_or_refused_never_two_of_them(
 
 
 @pytest.mark.parametrize("state", State)
-def test_money_is_held_in_flight_or_spent_but_never_two_of_them(state: State) -> None:
-    assert sum((reserves_money(state), in_flight(state), spent(state))) <= 1
+def test_money_is_held_or_in_flight_but_never_both(state: State) -> None:
+    assert not (reserves_money(state) and in_flight(state))
     assert not (state in TERMINAL and (reserves_money(state) or in_flight(state)))
 
 
-def test_every_state_from_hold_to_settlement_binds_the_money() -> None:
-    bound = {state for state in State if reserves_money(state) or in_flight(state) or spent(state)}
-    assert bound == set(State) - TERMINAL - {State.SUBMITTED} | {State.SETTLED}
+def test_every_state_from_hold_to_the_banks_word_binds_the_money() -> None:
+    bound = {state for state in State if reserves_money(state) or in_flight(state)}
+    assert bound == set(State) - TERMINAL - {State.SUBMITTED}
 
 
 def test_a_refusal_names_the_state_the_event_and_what_is_allowed() -> None:

@@ -31,4 +31,4 @@ async def desk(gateway: Gateway, callers: Callers, clock: StillClock) -> AsyncIt
 @pytest.fixture
 def bank(gateway: Gateway, clock: StillClock, tmp_path: Path) -> Bank:
     """The bank of both funds' accounts."""
-    return open_bank(tmp_path / "bank", gateway.sender.banks_dir / "demo", clock)
+    return open_bank(tmp_path / "bank", gateway.sender.banks.root / "demo", clock)

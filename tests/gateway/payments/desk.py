@@ -225,6 +225,10 @@ class Desk:
         )
         return tuple((await self.rows(query))[0])
 
+    def payment_row(self, name: str) -> Any:
+        """A query for the row of a payment."""
+        return sa.select(t.payments).where(t.payments.c.payment_id == name.rpartition("/")[2])
+
     async def transmission(self, name: str) -> Row:
         """The transmission of a payment."""
         transmission = (await self.get(name)).transmission.rpartition("/")[2]
@@ -348,10 +352,21 @@ RULES = {
               WHERE l.fund_id = b.fund_id AND l.book = b.book
                 AND NOT settled AND amount_minor > 0)""",
     "released means two signatures by two persons of two parties": """
-        SELECT p.payment_id FROM payments p WHERE transmission_id <> '' AND
-            (SELECT array[count(*), count(DISTINCT natural_person), count(DISTINCT party_id)]
-             FROM payment_signatures s WHERE s.payment_id = p.payment_id)
+        SELECT a.payment_id FROM (
+            SELECT payment_id, 1 AS attempt FROM payments WHERE transmission_id <> ''
+            UNION ALL
+            SELECT payment_id, attempt FROM resends WHERE released_at IS NOT NULL) a
+        WHERE (SELECT array[count(*), count(DISTINCT natural_person), count(DISTINCT party_id)]
+             FROM payment_signatures s
+             WHERE s.payment_id = a.payment_id AND s.attempt = a.attempt)
             <> array[2, 2, 2]::bigint[]""",
+    "a payment is on no more files than it was released for": """
+        SELECT c.payment_id FROM transmission_payments c
+        JOIN transmissions s USING (fund_id, transmission_id)
+        WHERE s.delivered_at IS NOT NULL OR s.state = 'IN_DOUBT'
+        GROUP BY c.fund_id, c.payment_id
+        HAVING count(*) > 1 + (SELECT count(*) FROM resends r
+            WHERE r.payment_id = c.payment_id AND r.released_at IS NOT NULL)""",
     "what is released has its line, and a line only once": """
         SELECT p.payment_id FROM payments p
         LEFT JOIN disclosed_lines l ON l.fund_id = p.fund_id AND l.payment_id = p.payment_id

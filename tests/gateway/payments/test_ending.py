@@ -105,16 +105,16 @@ async def test_what_is_not_signed_in_time_expires_and_frees_its_money(desk: Desk
     await desk.sign(partly, CHAIR)
     released = await desk.released()
     desk.clock.moment = NOW + timedelta(days=7)
-    await deadlines.expire(desk.store, desk.clock())
+    await deadlines.expire(desk.store, desk.gateway.sender.banks, desk.clock())
     assert await desk.states([held, partly]) == ["HELD", "PARTLY_SIGNED"]
 
     desk.clock.moment += timedelta(seconds=1)
-    ended = await deadlines.expire(desk.store, desk.clock())
+    ended = await deadlines.expire(desk.store, desk.gateway.sender.banks, desk.clock())
 
     assert (ended, await desk.states([held, partly])) == (2, ["EXPIRED", "EXPIRED"])
     assert await desk.budget() == (0, 1_000)
     assert await desk.state(released) == "RELEASED"
-    assert await deadlines.expire(desk.store, desk.clock()) == 0
+    assert await deadlines.expire(desk.store, desk.gateway.sender.banks, desk.clock()) == 0
 
 
 async def test_the_rest_of_an_expired_batch_is_never_released(desk: Desk) -> None:
@@ -122,7 +122,7 @@ async def test_the_rest_of_an_expired_batch_is_never_released(desk: Desk) -> Non
     await desk.sign_by_both(names[0])
     desk.clock.moment = NOW + timedelta(days=7, seconds=1)
 
-    await deadlines.expire(desk.store, desk.clock())
+    await deadlines.expire(desk.store, desk.gateway.sender.banks, desk.clock())
 
     assert await desk.states(names) == ["EXPIRED", "EXPIRED"]
     assert await desk.budget() == (0, 0)
@@ -135,6 +135,9 @@ async def test_more_than_a_round_takes_expire_over_several(
     desk.clock.moment = NOW + timedelta(days=8)
     monkeypatch.setattr(deadlines, "_AT_ONCE", 2)
 
-    ended: list[Any] = [await deadlines.expire(desk.store, desk.clock()) for _ in range(4)]
+    ended: list[Any] = [
+        await deadlines.expire(desk.store, desk.gateway.sender.banks, desk.clock())
+        for _ in range(4)
+    ]
 
     assert ended == [2, 2, 1, 0]

@@ -36,6 +36,16 @@ class _TransmissionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Tra
     """Handed over; the bank has not answered."""
     TRANSMISSION_STATE_ANSWERED: _TransmissionState.ValueType  # 3
     """The bank has answered."""
+    TRANSMISSION_STATE_SENDING: _TransmissionState.ValueType  # 4
+    """Being handed over."""
+    TRANSMISSION_STATE_STUCK: _TransmissionState.ValueType  # 5
+    """Refused at the door, nothing was taken: a person mends the cause and retries."""
+    TRANSMISSION_STATE_BY_HAND: _TransmissionState.ValueType  # 6
+    """Somebody says that they handed it over; a second person has to confirm."""
+    TRANSMISSION_STATE_IN_DOUBT: _TransmissionState.ValueType  # 7
+    """The bank may have it or not; it is never handed over again."""
+    TRANSMISSION_STATE_SUPERSEDED: _TransmissionState.ValueType  # 8
+    """Nothing of it was handed over; another one carries its payments."""
 
 class TransmissionState(_TransmissionState, metaclass=_TransmissionStateEnumTypeWrapper):
     """How far a file to a bank has come."""
@@ -48,6 +58,16 @@ TRANSMISSION_STATE_DELIVERED: TransmissionState.ValueType  # 2
 """Handed over; the bank has not answered."""
 TRANSMISSION_STATE_ANSWERED: TransmissionState.ValueType  # 3
 """The bank has answered."""
+TRANSMISSION_STATE_SENDING: TransmissionState.ValueType  # 4
+"""Being handed over."""
+TRANSMISSION_STATE_STUCK: TransmissionState.ValueType  # 5
+"""Refused at the door, nothing was taken: a person mends the cause and retries."""
+TRANSMISSION_STATE_BY_HAND: TransmissionState.ValueType  # 6
+"""Somebody says that they handed it over; a second person has to confirm."""
+TRANSMISSION_STATE_IN_DOUBT: TransmissionState.ValueType  # 7
+"""The bank may have it or not; it is never handed over again."""
+TRANSMISSION_STATE_SUPERSEDED: TransmissionState.ValueType  # 8
+"""Nothing of it was handed over; another one carries its payments."""
 Global___TransmissionState: _TypeAlias = TransmissionState  # noqa: Y015
 
 @_typing.final
@@ -225,6 +245,14 @@ class Transmission(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     DELIVER_TIME_FIELD_NUMBER: _builtins.int
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    EXECUTION_DATE_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    DELIVERED_BY_FIELD_NUMBER: _builtins.int
+    DELIVERY_REASON_FIELD_NUMBER: _builtins.int
+    CONFIRMED_BY_FIELD_NUMBER: _builtins.int
+    INQUIRE_TIME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`transmissions/{transmission}`; the id is also the message id in the file."""
     bank_account: _builtins.str
@@ -237,6 +265,16 @@ class Transmission(_message.Message):
     """SHA-256 of the file in hexadecimal; empty while queued."""
     attempt_count: _builtins.int
     """How many hand-overs were tried."""
+    file_name: _builtins.str
+    """Name of the file; empty until it is handed over."""
+    last_error: _builtins.str
+    """Why the last hand-over did not work, as a name; empty otherwise."""
+    delivered_by: _builtins.str
+    """Who handed it over by hand: `parties/{party}/persons/{person}`; empty otherwise."""
+    delivery_reason: _builtins.str
+    """Why by hand."""
+    confirmed_by: _builtins.str
+    """Who confirmed it."""
     @_builtins.property
     def amount(self) -> _common_pb2.Money:
         """Their sum."""
@@ -248,6 +286,18 @@ class Transmission(_message.Message):
     @_builtins.property
     def deliver_time(self) -> _timestamp_pb2.Timestamp:
         """When it was handed over; not set while queued."""
+
+    @_builtins.property
+    def execution_date(self) -> _date_pb2.Date:
+        """The bank's day for its payments."""
+
+    @_builtins.property
+    def inquire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the bank is asked next what became of it; not set where it need not or cannot be asked."""
+
+    @_builtins.property
+    def attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next hand-over is tried; not set where none is waited for."""
 
     def __init__(
         self,
@@ -261,10 +311,18 @@ class Transmission(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         deliver_time: _timestamp_pb2.Timestamp | None = ...,
         attempt_count: _builtins.int = ...,
+        execution_date: _date_pb2.Date | None = ...,
+        file_name: _builtins.str = ...,
+        last_error: _builtins.str = ...,
+        delivered_by: _builtins.str = ...,
+        delivery_reason: _builtins.str = ...,
+        confirmed_by: _builtins.str = ...,
+        inquire_time: _timestamp_pb2.Timestamp | None = ...,
+        attempt_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "deliver_time", b"deliver_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt_time", b"attempt_time", "create_time", b"create_time", "deliver_time", b"deliver_time", "execution_date", b"execution_date", "inquire_time", b"inquire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt_count", b"attempt_count", "bank_account", b"bank_account", "create_time", b"create_time", "deliver_time", b"deliver_time", "file_sha256", b"file_sha256", "name", b"name", "payment_count", b"payment_count", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt_count", b"attempt_count", "attempt_time", b"attempt_time", "bank_account", b"bank_account", "confirmed_by", b"confirmed_by", "create_time", b"create_time", "deliver_time", b"deliver_time", "delivered_by", b"delivered_by", "delivery_reason", b"delivery_reason", "execution_date", b"execution_date", "file_name", b"file_name", "file_sha256", b"file_sha256", "inquire_time", b"inquire_time", "last_error", b"last_error", "name", b"name", "payment_count", b"payment_count", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,19 +412,25 @@ class ImportStatementHeader(_message.Message):
 
     FILE_NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BANK_ACCOUNT_FIELD_NUMBER: _builtins.int
     file_name: _builtins.str
     """File name as the bank gave it."""
     request_id: _builtins.str
     """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    bank_account: _builtins.str
+    """The account that the file is of, where it does not say so itself or masks it, as many tables do; it also says
+    which bank's own formats the file may be in. Empty otherwise.
+    """
     def __init__(
         self,
         *,
         file_name: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        bank_account: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_name", b"file_name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_account", b"bank_account", "file_name", b"file_name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -384,7 +448,7 @@ class ImportStatementResponse(_message.Message):
     payments_changed: _builtins.int
     """How many payments changed their state."""
     already_imported: _builtins.bool
-    """True where the same bytes had been imported before: nothing was done."""
+    """True where all of it had been imported before, in the same bytes or in others: nothing was booked."""
     @_builtins.property
     def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement]:
         """The statements, in the order of the file; empty for a status report."""
@@ -537,12 +601,59 @@ class ListBankEntriesResponse(_message.Message):
 Global___ListBankEntriesResponse: _TypeAlias = ListBankEntriesResponse  # noqa: Y015
 
 @_typing.final
+class GetTransmissionRequest(_message.Message):
+    """Asks for one transmission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`transmissions/{transmission}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransmissionRequest: _TypeAlias = GetTransmissionRequest  # noqa: Y015
+
+@_typing.final
+class GetTransmissionResponse(_message.Message):
+    """One transmission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSMISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transmission(self) -> Global___Transmission:
+        """The transmission."""
+
+    def __init__(
+        self,
+        *,
+        transmission: Global___Transmission | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transmission", b"transmission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transmission", b"transmission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransmissionResponse: _TypeAlias = GetTransmissionResponse  # noqa: Y015
+
+@_typing.final
 class ListTransmissionsRequest(_message.Message):
     """Asks for a page of transmissions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
@@ -551,16 +662,21 @@ class ListTransmissionsRequest(_message.Message):
     """At most this many, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
     """`next_page_token` of the answer before; empty for the first page."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___TransmissionState.ValueType]:
+        """Only those in one of these states; empty for all."""
+
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
+        states: _abc.Iterable[Global___TransmissionState.ValueType] | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -593,6 +709,238 @@ class ListTransmissionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTransmissionsResponse: _TypeAlias = ListTransmissionsResponse  # noqa: Y015
+
+@_typing.final
+class GetTransmissionFileRequest(_message.Message):
+    """Asks for the file of a transmission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`transmissions/{transmission}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransmissionFileRequest: _TypeAlias = GetTransmissionFileRequest  # noqa: Y015
+
+@_typing.final
+class TransmissionFile(_message.Message):
+    """What the file is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    file_name: _builtins.str
+    """Its name at the bank."""
+    sha256: _builtins.str
+    """SHA-256 of its bytes in hexadecimal."""
+    def __init__(
+        self,
+        *,
+        file_name: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_name", b"file_name", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransmissionFile: _TypeAlias = TransmissionFile  # noqa: Y015
+
+@_typing.final
+class GetTransmissionFileResponse(_message.Message):
+    """A part of the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The next bytes."""
+    @_builtins.property
+    def header(self) -> Global___TransmissionFile:
+        """What follows."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___TransmissionFile | None = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "content"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___GetTransmissionFileResponse: _TypeAlias = GetTransmissionFileResponse  # noqa: Y015
+
+@_typing.final
+class DeliverByHandRequest(_message.Message):
+    """Says that the caller handed a file over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`transmissions/{transmission}`."""
+    reason: _builtins.str
+    """Why, and how: who reads it later was not there."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverByHandRequest: _TypeAlias = DeliverByHandRequest  # noqa: Y015
+
+@_typing.final
+class DeliverByHandResponse(_message.Message):
+    """The transmission, waiting for a second person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSMISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transmission(self) -> Global___Transmission:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        transmission: Global___Transmission | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transmission", b"transmission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transmission", b"transmission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverByHandResponse: _TypeAlias = DeliverByHandResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmDeliveryRequest(_message.Message):
+    """Confirms a hand-over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`transmissions/{transmission}`."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmDeliveryRequest: _TypeAlias = ConfirmDeliveryRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmDeliveryResponse(_message.Message):
+    """The delivered transmission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSMISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transmission(self) -> Global___Transmission:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        transmission: Global___Transmission | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transmission", b"transmission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transmission", b"transmission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmDeliveryResponse: _TypeAlias = ConfirmDeliveryResponse  # noqa: Y015
+
+@_typing.final
+class RetryTransmissionRequest(_message.Message):
+    """Puts a file back in the queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`transmissions/{transmission}`."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryTransmissionRequest: _TypeAlias = RetryTransmissionRequest  # noqa: Y015
+
+@_typing.final
+class RetryTransmissionResponse(_message.Message):
+    """The queued transmission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSMISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transmission(self) -> Global___Transmission:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        transmission: Global___Transmission | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transmission", b"transmission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transmission", b"transmission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryTransmissionResponse: _TypeAlias = RetryTransmissionResponse  # noqa: Y015
 
 @_typing.final
 class ListQuarantinedFilesRequest(_message.Message):

@@ -50,10 +50,35 @@ class BankServiceStub:
                 request_serializer=xinyi_dot_v1_dot_bank__service__pb2.ListBankEntriesRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_bank__service__pb2.ListBankEntriesResponse.FromString,
                 _registered_method=True)
+        self.GetTransmission = channel.unary_unary(
+                '/xinyi.v1.BankService/GetTransmission',
+                request_serializer=xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionResponse.FromString,
+                _registered_method=True)
         self.ListTransmissions = channel.unary_unary(
                 '/xinyi.v1.BankService/ListTransmissions',
                 request_serializer=xinyi_dot_v1_dot_bank__service__pb2.ListTransmissionsRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_bank__service__pb2.ListTransmissionsResponse.FromString,
+                _registered_method=True)
+        self.GetTransmissionFile = channel.unary_stream(
+                '/xinyi.v1.BankService/GetTransmissionFile',
+                request_serializer=xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionFileRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionFileResponse.FromString,
+                _registered_method=True)
+        self.DeliverByHand = channel.unary_unary(
+                '/xinyi.v1.BankService/DeliverByHand',
+                request_serializer=xinyi_dot_v1_dot_bank__service__pb2.DeliverByHandRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_bank__service__pb2.DeliverByHandResponse.FromString,
+                _registered_method=True)
+        self.ConfirmDelivery = channel.unary_unary(
+                '/xinyi.v1.BankService/ConfirmDelivery',
+                request_serializer=xinyi_dot_v1_dot_bank__service__pb2.ConfirmDeliveryRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_bank__service__pb2.ConfirmDeliveryResponse.FromString,
+                _registered_method=True)
+        self.RetryTransmission = channel.unary_unary(
+                '/xinyi.v1.BankService/RetryTransmission',
+                request_serializer=xinyi_dot_v1_dot_bank__service__pb2.RetryTransmissionRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_bank__service__pb2.RetryTransmissionResponse.FromString,
                 _registered_method=True)
         self.ListQuarantinedFiles = channel.unary_unary(
                 '/xinyi.v1.BankService/ListQuarantinedFiles',
@@ -95,8 +120,47 @@ class BankServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTransmission(self, request, context):
+        """One file to a bank. Callers: OPERATOR, TRUSTEE_*.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTransmissions(self, request, context):
         """Files to the banks, newest first. Callers: OPERATOR, TRUSTEE_*.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTransmissionFile(self, request, context):
+        """The file of a transmission, byte for byte as the bank gets it: header first, then the bytes in order. For handing
+        it over by hand. Callers: OPERATOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeliverByHand(self, request, context):
+        """Says that the caller handed the file over by hand: the gateway leaves it alone until another natural person
+        confirms it, or it is put back. Callers: OPERATOR. Errors: STATE_FORBIDS unless QUEUED or STUCK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmDelivery(self, request, context):
+        """Confirms a hand-over: the payments count as sent. Callers: OPERATOR, TRUSTEE_CHECKER. Errors: STATE_FORBIDS
+        unless BY_HAND; SAME_PERSON.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryTransmission(self, request, context):
+        """Puts a file back in the queue: its cause was mended, or nobody handed it over. Its bytes and its name stay the
+        same. Callers: OPERATOR. Errors: STATE_FORBIDS unless STUCK or BY_HAND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,10 +198,35 @@ def add_BankServiceServicer_to_server(servicer, server):
                     request_deserializer=xinyi_dot_v1_dot_bank__service__pb2.ListBankEntriesRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_bank__service__pb2.ListBankEntriesResponse.SerializeToString,
             ),
+            'GetTransmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTransmission,
+                    request_deserializer=xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionResponse.SerializeToString,
+            ),
             'ListTransmissions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTransmissions,
                     request_deserializer=xinyi_dot_v1_dot_bank__service__pb2.ListTransmissionsRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_bank__service__pb2.ListTransmissionsResponse.SerializeToString,
+            ),
+            'GetTransmissionFile': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetTransmissionFile,
+                    request_deserializer=xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionFileRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionFileResponse.SerializeToString,
+            ),
+            'DeliverByHand': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeliverByHand,
+                    request_deserializer=xinyi_dot_v1_dot_bank__service__pb2.DeliverByHandRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_bank__service__pb2.DeliverByHandResponse.SerializeToString,
+            ),
+            'ConfirmDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmDelivery,
+                    request_deserializer=xinyi_dot_v1_dot_bank__service__pb2.ConfirmDeliveryRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_bank__service__pb2.ConfirmDeliveryResponse.SerializeToString,
+            ),
+            'RetryTransmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryTransmission,
+                    request_deserializer=xinyi_dot_v1_dot_bank__service__pb2.RetryTransmissionRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_bank__service__pb2.RetryTransmissionResponse.SerializeToString,
             ),
             'ListQuarantinedFiles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListQuarantinedFiles,
@@ -243,6 +332,33 @@ class BankService:
             _registered_method=True)
 
     @staticmethod
+    def GetTransmission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.BankService/GetTransmission',
+            xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionRequest.SerializeToString,
+            xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListTransmissions(request,
             target,
             options=(),
@@ -259,6 +375,114 @@ class BankService:
             '/xinyi.v1.BankService/ListTransmissions',
             xinyi_dot_v1_dot_bank__service__pb2.ListTransmissionsRequest.SerializeToString,
             xinyi_dot_v1_dot_bank__service__pb2.ListTransmissionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTransmissionFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/xinyi.v1.BankService/GetTransmissionFile',
+            xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionFileRequest.SerializeToString,
+            xinyi_dot_v1_dot_bank__service__pb2.GetTransmissionFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeliverByHand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.BankService/DeliverByHand',
+            xinyi_dot_v1_dot_bank__service__pb2.DeliverByHandRequest.SerializeToString,
+            xinyi_dot_v1_dot_bank__service__pb2.DeliverByHandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.BankService/ConfirmDelivery',
+            xinyi_dot_v1_dot_bank__service__pb2.ConfirmDeliveryRequest.SerializeToString,
+            xinyi_dot_v1_dot_bank__service__pb2.ConfirmDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryTransmission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.BankService/RetryTransmission',
+            xinyi_dot_v1_dot_bank__service__pb2.RetryTransmissionRequest.SerializeToString,
+            xinyi_dot_v1_dot_bank__service__pb2.RetryTransmissionResponse.FromString,
             options,
             channel_credentials,
             insecure,

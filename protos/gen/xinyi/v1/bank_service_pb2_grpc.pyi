@@ -43,8 +43,26 @@ class BankServiceStub:
     """Statements of a fund's accounts, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
     ListBankEntries: _grpc.UnaryUnaryMultiCallable[_bank_service_pb2.ListBankEntriesRequest, _bank_service_pb2.ListBankEntriesResponse]
     """Entries of a fund's accounts, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    GetTransmission: _grpc.UnaryUnaryMultiCallable[_bank_service_pb2.GetTransmissionRequest, _bank_service_pb2.GetTransmissionResponse]
+    """One file to a bank. Callers: OPERATOR, TRUSTEE_*."""
     ListTransmissions: _grpc.UnaryUnaryMultiCallable[_bank_service_pb2.ListTransmissionsRequest, _bank_service_pb2.ListTransmissionsResponse]
     """Files to the banks, newest first. Callers: OPERATOR, TRUSTEE_*."""
+    GetTransmissionFile: _grpc.UnaryStreamMultiCallable[_bank_service_pb2.GetTransmissionFileRequest, _bank_service_pb2.GetTransmissionFileResponse]
+    """The file of a transmission, byte for byte as the bank gets it: header first, then the bytes in order. For handing
+    it over by hand. Callers: OPERATOR.
+    """
+    DeliverByHand: _grpc.UnaryUnaryMultiCallable[_bank_service_pb2.DeliverByHandRequest, _bank_service_pb2.DeliverByHandResponse]
+    """Says that the caller handed the file over by hand: the gateway leaves it alone until another natural person
+    confirms it, or it is put back. Callers: OPERATOR. Errors: STATE_FORBIDS unless QUEUED or STUCK.
+    """
+    ConfirmDelivery: _grpc.UnaryUnaryMultiCallable[_bank_service_pb2.ConfirmDeliveryRequest, _bank_service_pb2.ConfirmDeliveryResponse]
+    """Confirms a hand-over: the payments count as sent. Callers: OPERATOR, TRUSTEE_CHECKER. Errors: STATE_FORBIDS
+    unless BY_HAND; SAME_PERSON.
+    """
+    RetryTransmission: _grpc.UnaryUnaryMultiCallable[_bank_service_pb2.RetryTransmissionRequest, _bank_service_pb2.RetryTransmissionResponse]
+    """Puts a file back in the queue: its cause was mended, or nobody handed it over. Its bytes and its name stay the
+    same. Callers: OPERATOR. Errors: STATE_FORBIDS unless STUCK or BY_HAND.
+    """
     ListQuarantinedFiles: _grpc.UnaryUnaryMultiCallable[_bank_service_pb2.ListQuarantinedFilesRequest, _bank_service_pb2.ListQuarantinedFilesResponse]
     """Files of the banks that could not be used. Callers: OPERATOR."""
     ReplayQuarantinedFile: _grpc.UnaryUnaryMultiCallable[_bank_service_pb2.ReplayQuarantinedFileRequest, _bank_service_pb2.ReplayQuarantinedFileResponse]
@@ -65,8 +83,26 @@ class BankServiceAsyncStub(BankServiceStub):
     """Statements of a fund's accounts, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
     ListBankEntries: _aio.UnaryUnaryMultiCallable[_bank_service_pb2.ListBankEntriesRequest, _bank_service_pb2.ListBankEntriesResponse]  # type: ignore[assignment]
     """Entries of a fund's accounts, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    GetTransmission: _aio.UnaryUnaryMultiCallable[_bank_service_pb2.GetTransmissionRequest, _bank_service_pb2.GetTransmissionResponse]  # type: ignore[assignment]
+    """One file to a bank. Callers: OPERATOR, TRUSTEE_*."""
     ListTransmissions: _aio.UnaryUnaryMultiCallable[_bank_service_pb2.ListTransmissionsRequest, _bank_service_pb2.ListTransmissionsResponse]  # type: ignore[assignment]
     """Files to the banks, newest first. Callers: OPERATOR, TRUSTEE_*."""
+    GetTransmissionFile: _aio.UnaryStreamMultiCallable[_bank_service_pb2.GetTransmissionFileRequest, _bank_service_pb2.GetTransmissionFileResponse]  # type: ignore[assignment]
+    """The file of a transmission, byte for byte as the bank gets it: header first, then the bytes in order. For handing
+    it over by hand. Callers: OPERATOR.
+    """
+    DeliverByHand: _aio.UnaryUnaryMultiCallable[_bank_service_pb2.DeliverByHandRequest, _bank_service_pb2.DeliverByHandResponse]  # type: ignore[assignment]
+    """Says that the caller handed the file over by hand: the gateway leaves it alone until another natural person
+    confirms it, or it is put back. Callers: OPERATOR. Errors: STATE_FORBIDS unless QUEUED or STUCK.
+    """
+    ConfirmDelivery: _aio.UnaryUnaryMultiCallable[_bank_service_pb2.ConfirmDeliveryRequest, _bank_service_pb2.ConfirmDeliveryResponse]  # type: ignore[assignment]
+    """Confirms a hand-over: the payments count as sent. Callers: OPERATOR, TRUSTEE_CHECKER. Errors: STATE_FORBIDS
+    unless BY_HAND; SAME_PERSON.
+    """
+    RetryTransmission: _aio.UnaryUnaryMultiCallable[_bank_service_pb2.RetryTransmissionRequest, _bank_service_pb2.RetryTransmissionResponse]  # type: ignore[assignment]
+    """Puts a file back in the queue: its cause was mended, or nobody handed it over. Its bytes and its name stay the
+    same. Callers: OPERATOR. Errors: STATE_FORBIDS unless STUCK or BY_HAND.
+    """
     ListQuarantinedFiles: _aio.UnaryUnaryMultiCallable[_bank_service_pb2.ListQuarantinedFilesRequest, _bank_service_pb2.ListQuarantinedFilesResponse]  # type: ignore[assignment]
     """Files of the banks that could not be used. Callers: OPERATOR."""
     ReplayQuarantinedFile: _aio.UnaryUnaryMultiCallable[_bank_service_pb2.ReplayQuarantinedFileRequest, _bank_service_pb2.ReplayQuarantinedFileResponse]  # type: ignore[assignment]
@@ -104,12 +140,60 @@ class BankServiceServicer(metaclass=_abc_1.ABCMeta):
         """Entries of a fund's accounts, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
 
     @_abc_1.abstractmethod
+    def GetTransmission(
+        self,
+        request: _bank_service_pb2.GetTransmissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bank_service_pb2.GetTransmissionResponse, _abc.Awaitable[_bank_service_pb2.GetTransmissionResponse]]:
+        """One file to a bank. Callers: OPERATOR, TRUSTEE_*."""
+
+    @_abc_1.abstractmethod
     def ListTransmissions(
         self,
         request: _bank_service_pb2.ListTransmissionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bank_service_pb2.ListTransmissionsResponse, _abc.Awaitable[_bank_service_pb2.ListTransmissionsResponse]]:
         """Files to the banks, newest first. Callers: OPERATOR, TRUSTEE_*."""
+
+    @_abc_1.abstractmethod
+    def GetTransmissionFile(
+        self,
+        request: _bank_service_pb2.GetTransmissionFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_bank_service_pb2.GetTransmissionFileResponse], _abc.AsyncIterator[_bank_service_pb2.GetTransmissionFileResponse]]:
+        """The file of a transmission, byte for byte as the bank gets it: header first, then the bytes in order. For handing
+        it over by hand. Callers: OPERATOR.
+        """
+
+    @_abc_1.abstractmethod
+    def DeliverByHand(
+        self,
+        request: _bank_service_pb2.DeliverByHandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bank_service_pb2.DeliverByHandResponse, _abc.Awaitable[_bank_service_pb2.DeliverByHandResponse]]:
+        """Says that the caller handed the file over by hand: the gateway leaves it alone until another natural person
+        confirms it, or it is put back. Callers: OPERATOR. Errors: STATE_FORBIDS unless QUEUED or STUCK.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmDelivery(
+        self,
+        request: _bank_service_pb2.ConfirmDeliveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bank_service_pb2.ConfirmDeliveryResponse, _abc.Awaitable[_bank_service_pb2.ConfirmDeliveryResponse]]:
+        """Confirms a hand-over: the payments count as sent. Callers: OPERATOR, TRUSTEE_CHECKER. Errors: STATE_FORBIDS
+        unless BY_HAND; SAME_PERSON.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryTransmission(
+        self,
+        request: _bank_service_pb2.RetryTransmissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bank_service_pb2.RetryTransmissionResponse, _abc.Awaitable[_bank_service_pb2.RetryTransmissionResponse]]:
+        """Puts a file back in the queue: its cause was mended, or nobody handed it over. Its bytes and its name stay the
+        same. Callers: OPERATOR. Errors: STATE_FORBIDS unless STUCK or BY_HAND.
+        """
 
     @_abc_1.abstractmethod
     def ListQuarantinedFiles(

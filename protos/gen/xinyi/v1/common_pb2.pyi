@@ -191,6 +191,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The database cannot answer now."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 41
     """A defect of the gateway; the message carries nothing of it, the log does."""
+    ERROR_REASON_BANK_CLOSED: _ErrorReason.ValueType  # 42
+    """No day is known on which the bank will take the payment: its holidays of that year are not published."""
+    ERROR_REASON_RESEND_TOO_EARLY: _ErrorReason.ValueType  # 43
+    """The bank may still have the payment; metadata `blockers` names every reason."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. The name without its prefix is `ErrorInfo.reason`; `ErrorInfo.domain` is
@@ -281,6 +285,10 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 40
 """The database cannot answer now."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 41
 """A defect of the gateway; the message carries nothing of it, the log does."""
+ERROR_REASON_BANK_CLOSED: ErrorReason.ValueType  # 42
+"""No day is known on which the bank will take the payment: its holidays of that year are not published."""
+ERROR_REASON_RESEND_TOO_EARLY: ErrorReason.ValueType  # 43
+"""The bank may still have the payment; metadata `blockers` names every reason."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

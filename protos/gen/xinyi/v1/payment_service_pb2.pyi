@@ -44,7 +44,7 @@ class _PaymentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PaymentS
     PAYMENT_STATE_ACCEPTED: _PaymentState.ValueType  # 7
     """The bank took it on."""
     PAYMENT_STATE_UNKNOWN: _PaymentState.ValueType  # 8
-    """The bank did not answer in time. It may have been paid: only the bank can say; it is never sent again."""
+    """The bank did not answer in time. It may have been paid: only the bank can say. See PrepareResend."""
     PAYMENT_STATE_REJECTED: _PaymentState.ValueType  # 9
     """The bank refused it. Final."""
     PAYMENT_STATE_SETTLED: _PaymentState.ValueType  # 10
@@ -78,7 +78,7 @@ PAYMENT_STATE_SENT: PaymentState.ValueType  # 6
 PAYMENT_STATE_ACCEPTED: PaymentState.ValueType  # 7
 """The bank took it on."""
 PAYMENT_STATE_UNKNOWN: PaymentState.ValueType  # 8
-"""The bank did not answer in time. It may have been paid: only the bank can say; it is never sent again."""
+"""The bank did not answer in time. It may have been paid: only the bank can say. See PrepareResend."""
 PAYMENT_STATE_REJECTED: PaymentState.ValueType  # 9
 """The bank refused it. Final."""
 PAYMENT_STATE_SETTLED: PaymentState.ValueType  # 10
@@ -114,6 +114,7 @@ class Payment(_message.Message):
     SIGNATURES_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     TRANSMISSION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`funds/{fund}/payments/{payment}`. The id is also the end-to-end id on the bank's files."""
     purpose: _builtins.str
@@ -132,6 +133,10 @@ class Payment(_message.Message):
     """
     transmission: _builtins.str
     """The file that carries it to the bank, once released: `transmissions/{transmission}`."""
+    attempt: _builtins.int
+    """1, or more where it is signed once more to be sent again; signing_payload and signatures are of this attempt.
+    Only where they are.
+    """
     @_builtins.property
     def payee(self) -> Global___Payee:
         """Who is paid."""
@@ -178,10 +183,11 @@ class Payment(_message.Message):
         signatures: _abc.Iterable[Global___PaymentSignature] | None = ...,
         history: _abc.Iterable[Global___PaymentTransition] | None = ...,
         transmission: _builtins.str = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "expire_time", b"expire_time", "payee", b"payee"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "batch_id", b"batch_id", "budget_line", b"budget_line", "create_time", b"create_time", "expire_time", b"expire_time", "history", b"history", "name", b"name", "payee", b"payee", "purpose", b"purpose", "signatures", b"signatures", "signing_payload", b"signing_payload", "state", b"state", "submitter", b"submitter", "transmission", b"transmission", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "batch_id", b"batch_id", "budget_line", b"budget_line", "create_time", b"create_time", "expire_time", b"expire_time", "history", b"history", "name", b"name", "payee", b"payee", "purpose", b"purpose", "signatures", b"signatures", "signing_payload", b"signing_payload", "state", b"state", "submitter", b"submitter", "transmission", b"transmission", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -726,6 +732,56 @@ class SignPaymentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SignPaymentResponse: _TypeAlias = SignPaymentResponse  # noqa: Y015
+
+@_typing.final
+class PrepareResendRequest(_message.Message):
+    """Asks for the bytes to sign that send a payment again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The payment."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareResendRequest: _TypeAlias = PrepareResendRequest  # noqa: Y015
+
+@_typing.final
+class PrepareResendResponse(_message.Message):
+    """The payment to be signed again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def payment(self) -> Global___Payment:
+        """As stored, with the bytes to sign."""
+
+    def __init__(
+        self,
+        *,
+        payment: Global___Payment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareResendResponse: _TypeAlias = PrepareResendResponse  # noqa: Y015
 
 @_typing.final
 class RefusePaymentRequest(_message.Message):

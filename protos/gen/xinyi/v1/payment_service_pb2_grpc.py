@@ -65,6 +65,11 @@ class PaymentServiceStub:
                 request_serializer=xinyi_dot_v1_dot_payment__service__pb2.SignPaymentRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_payment__service__pb2.SignPaymentResponse.FromString,
                 _registered_method=True)
+        self.PrepareResend = channel.unary_unary(
+                '/xinyi.v1.PaymentService/PrepareResend',
+                request_serializer=xinyi_dot_v1_dot_payment__service__pb2.PrepareResendRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_payment__service__pb2.PrepareResendResponse.FromString,
+                _registered_method=True)
         self.RefusePayment = channel.unary_unary(
                 '/xinyi.v1.PaymentService/RefusePayment',
                 request_serializer=xinyi_dot_v1_dot_payment__service__pb2.RefusePaymentRequest.SerializeToString,
@@ -140,6 +145,17 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PrepareResend(self, request, context):
+        """Makes the bytes that two persons sign to send again a payment of which its bank never knew: UNKNOWN, past the
+        cut-off of its day, missed on as many days as the bank's profile wants, and absent from clean statements since.
+        The answer has them as signing_payload, for SignPayment; with the second signature the payment is RELEASED once
+        more, under its own reference. Callers: OPERATOR, TRUSTEE_MAKER. Errors: STATE_FORBIDS; RESEND_TOO_EARLY, whose
+        metadata name every blocker.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RefusePayment(self, request, context):
         """Refuses a payment for good and frees what it held. Callers: OWNERS_COMMITTEE, TRUSTEE_CHECKER. Errors:
         STATE_FORBIDS once released.
@@ -196,6 +212,11 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     servicer.SignPayment,
                     request_deserializer=xinyi_dot_v1_dot_payment__service__pb2.SignPaymentRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_payment__service__pb2.SignPaymentResponse.SerializeToString,
+            ),
+            'PrepareResend': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareResend,
+                    request_deserializer=xinyi_dot_v1_dot_payment__service__pb2.PrepareResendRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_payment__service__pb2.PrepareResendResponse.SerializeToString,
             ),
             'RefusePayment': grpc.unary_unary_rpc_method_handler(
                     servicer.RefusePayment,
@@ -376,6 +397,33 @@ class PaymentService:
             '/xinyi.v1.PaymentService/SignPayment',
             xinyi_dot_v1_dot_payment__service__pb2.SignPaymentRequest.SerializeToString,
             xinyi_dot_v1_dot_payment__service__pb2.SignPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareResend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.PaymentService/PrepareResend',
+            xinyi_dot_v1_dot_payment__service__pb2.PrepareResendRequest.SerializeToString,
+            xinyi_dot_v1_dot_payment__service__pb2.PrepareResendResponse.FromString,
             options,
             channel_credentials,
             insecure,

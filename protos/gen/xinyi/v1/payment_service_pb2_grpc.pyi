@@ -61,6 +61,13 @@ class PaymentServiceStub:
     SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, SIGNER_NOT_CALLER, SAME_PERSON, SAME_PARTY, MANDATE_MISSING,
     MANDATE_LIMIT_EXCEEDED, ROLE_NOT_REQUIRED, PAYMENT_EXPIRED, STATE_FORBIDS.
     """
+    PrepareResend: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.PrepareResendRequest, _payment_service_pb2.PrepareResendResponse]
+    """Makes the bytes that two persons sign to send again a payment of which its bank never knew: UNKNOWN, past the
+    cut-off of its day, missed on as many days as the bank's profile wants, and absent from clean statements since.
+    The answer has them as signing_payload, for SignPayment; with the second signature the payment is RELEASED once
+    more, under its own reference. Callers: OPERATOR, TRUSTEE_MAKER. Errors: STATE_FORBIDS; RESEND_TOO_EARLY, whose
+    metadata name every blocker.
+    """
     RefusePayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.RefusePaymentRequest, _payment_service_pb2.RefusePaymentResponse]
     """Refuses a payment for good and frees what it held. Callers: OWNERS_COMMITTEE, TRUSTEE_CHECKER. Errors:
     STATE_FORBIDS once released.
@@ -106,6 +113,13 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER, as the policy wants. Errors: PAYLOAD_MISMATCH,
     SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, SIGNER_NOT_CALLER, SAME_PERSON, SAME_PARTY, MANDATE_MISSING,
     MANDATE_LIMIT_EXCEEDED, ROLE_NOT_REQUIRED, PAYMENT_EXPIRED, STATE_FORBIDS.
+    """
+    PrepareResend: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.PrepareResendRequest, _payment_service_pb2.PrepareResendResponse]  # type: ignore[assignment]
+    """Makes the bytes that two persons sign to send again a payment of which its bank never knew: UNKNOWN, past the
+    cut-off of its day, missed on as many days as the bank's profile wants, and absent from clean statements since.
+    The answer has them as signing_payload, for SignPayment; with the second signature the payment is RELEASED once
+    more, under its own reference. Callers: OPERATOR, TRUSTEE_MAKER. Errors: STATE_FORBIDS; RESEND_TOO_EARLY, whose
+    metadata name every blocker.
     """
     RefusePayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.RefusePaymentRequest, _payment_service_pb2.RefusePaymentResponse]  # type: ignore[assignment]
     """Refuses a payment for good and frees what it held. Callers: OWNERS_COMMITTEE, TRUSTEE_CHECKER. Errors:
@@ -185,6 +199,19 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER, as the policy wants. Errors: PAYLOAD_MISMATCH,
         SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, SIGNER_NOT_CALLER, SAME_PERSON, SAME_PARTY, MANDATE_MISSING,
         MANDATE_LIMIT_EXCEEDED, ROLE_NOT_REQUIRED, PAYMENT_EXPIRED, STATE_FORBIDS.
+        """
+
+    @_abc_1.abstractmethod
+    def PrepareResend(
+        self,
+        request: _payment_service_pb2.PrepareResendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.PrepareResendResponse, _abc.Awaitable[_payment_service_pb2.PrepareResendResponse]]:
+        """Makes the bytes that two persons sign to send again a payment of which its bank never knew: UNKNOWN, past the
+        cut-off of its day, missed on as many days as the bank's profile wants, and absent from clean statements since.
+        The answer has them as signing_payload, for SignPayment; with the second signature the payment is RELEASED once
+        more, under its own reference. Callers: OPERATOR, TRUSTEE_MAKER. Errors: STATE_FORBIDS; RESEND_TOO_EARLY, whose
+        metadata name every blocker.
         """
 
     @_abc_1.abstractmethod
