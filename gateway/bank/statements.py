@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 import structlog
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from gateway.store import Row
 
 log = structlog.get_logger(__name__)
+
+_INTRADAY: Final = frozenset({"camt.052"})
+"""Formats of reports on a day that is not over; the day's statement completes what they say."""
 
 _ORDER = (t.statements.c.end_date, t.statements.c.created_at, t.statements.c.statement_key)
 """How statements of an account follow one another, in the night's proof too."""
@@ -87,6 +90,8 @@ async def take_statements(
     for fund_id in sorted({each.account.fund_id for each in placed}):
         await lock_fund(conn, fund_id)
     told = tuple(f"{each.code}: {each.message}" for each in parsed.findings)
+    if parsed.format in _INTRADAY:
+        told = (*told, "statement_interim: a report made during the day")
     origin = _Origin(digest, told, now)
     names: list[tuple[str, str]] = []
     changed = 0

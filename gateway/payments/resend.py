@@ -22,7 +22,7 @@ from gateway.store import tables as t
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import date, datetime, timedelta
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,6 +32,23 @@ if TYPE_CHECKING:
     from gateway.store import Row
 
 _DAYS_SHOWN: Final = 100
+_INTERIM: Final = "statement_interim"
+"""Of a statement made during the day: what it lacks may still come."""
+_HARMLESS: Final = frozenset(
+    {
+        "statement_gap",  # asked of the balances themselves, since the missing file may have come
+        "statement_overlap",
+        "statement_repeated",
+        "statement_continued",
+        "statement_continues",
+        "days_without_statement",
+        "entry_repeated",
+        "account_masked",
+        "formula_text",
+        "sheets_ignored",
+    }
+)
+"""Findings on a statement that leave no doubt that it shows every entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +149,7 @@ async def _load_evidence(conn: AsyncConnection, payment: Row, profile: BankProfi
     day = lost.execution_date
     closed = closed_at(payment.amount_minor, day, profile.calendar, profile.windows)
     statements = await _statements_since(conn, lost)
-    clean = [each for each in statements if not each.findings]
+    clean = [each for each in statements if each.clean]
     asked = await _missed_at(conn, lost, payment, closed)
     return Evidence(
         closed_at=closed,
@@ -148,19 +165,33 @@ async def _load_evidence(conn: AsyncConnection, payment: Row, profile: BankProfi
     )
 
 
-async def _statements_since(conn: AsyncConnection, lost: Row) -> Sequence[Row]:
-    """Statements of the account that reach the payment's day; one of them would show its debit."""
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """A statement that reaches the payment's day, and whether it surely shows all that happened."""
+
+    end_date: date
+    clean: bool
+
+
+async def _statements_since(conn: AsyncConnection, lost: Row) -> Sequence[_Stated]:
+    """Statements of whole days that would show the payment's debit."""
     table = t.statements
-    query = (
-        sa.select(table.c.end_date, table.c.findings)
-        .where(
-            table.c.fund_id == lost.fund_id,
-            table.c.account_id == lost.account_id,
-            table.c.end_date >= lost.execution_date,
-        )
-        .order_by(table.c.end_date)
-    )
-    return (await conn.execute(query)).all()
+    order = (table.c.end_date, table.c.created_at, table.c.statement_key)
+    of_account = (table.c.fund_id == lost.fund_id) & (table.c.account_id == lost.account_id)
+    reaching = table.c.end_date >= lost.execution_date
+    since = (
+        await conn.execute(sa.select(table).where(of_account, reaching).order_by(*order))
+    ).all()
+    earlier = sa.select(table.c.closing_minor).where(of_account, ~reaching)
+    before = await conn.scalar(earlier.order_by(*(each.desc() for each in order)).limit(1))
+    stated = []
+    for row in since:
+        continues = before in (None, row.opening_minor)
+        before = row.closing_minor
+        codes = {finding.partition(":")[0] for finding in row.findings}
+        if _INTERIM not in codes:
+            stated.append(_Stated(row.end_date, continues and codes <= _HARMLESS))
+    return stated
 
 
 async def _missed_at(

@@ -177,6 +177,38 @@ async def test_a_gap_in_the_statements_forbids_it(desk: Desk, bank: Bank) -> Non
     assert "STATEMENT_UNCLEAN" in await _blockers(desk, name)
 
 
+async def test_a_gap_that_its_missing_statement_fills_forbids_nothing(
+    desk: Desk, bank: Bank
+) -> None:
+    name = await _lost(desk, bank)
+    bank.simulated.receive(ACCOUNT, 500, TODAY + DAY, "某业主", "6222020000000009")
+    for number in range(5):
+        bank.simulated.close_day(TODAY + number * DAY)
+    (late,) = bank.simulated.outbox.glob(f"camt053_{ACCOUNT}_{TODAY + DAY}*")
+    kept = late.read_bytes()
+    late.unlink()
+    bank.bring()
+    desk.clock.moment += 5 * DAY
+    await desk.gateway.work()
+    assert "STATEMENT_UNCLEAN" in await _blockers(desk, name)
+
+    bank.leave("late.xml", kept)
+    await desk.gateway.work()
+
+    assert (await _prepare(desk, name)).attempt == 2
+
+
+async def test_a_statement_that_repeats_known_days_forbids_nothing(desk: Desk, bank: Bank) -> None:
+    name = await _lost(desk, bank)
+    await _close_days(desk, bank, 2)
+    both = [entry(500, TODAY + DAY), entry(700, TODAY + 2 * DAY)]
+    bank.leave("first.xml", statement(both[0], on=TODAY + DAY))
+    bank.leave("second.xml", statement(*both, on=TODAY + 2 * DAY))
+    await desk.gateway.work()
+
+    assert (await _prepare(desk, name)).attempt == 2
+
+
 async def test_a_debit_that_nothing_explains_forbids_it(desk: Desk, bank: Bank) -> None:
     name = await _lost(desk, bank)
     bank.simulated.receive(ACCOUNT, -1_000, TODAY, "某公司", PAYEE)
