@@ -67,7 +67,7 @@ async def prepare(
 
     Raises:
         GatewayError: STATE_FORBIDS unless the payment is UNKNOWN; RESEND_TOO_EARLY with every
-            blocker; RESOURCE_EXISTS while earlier bytes can still be signed.
+            blocker; STATE_FORBIDS too while earlier bytes can still be signed.
     """
     await lock_fund(conn, fund_id)
     payment = await load(conn, fund_id, payment_id)
