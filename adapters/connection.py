@@ -69,6 +69,10 @@ class OutcomeUnknownError(Exception):
     """The bank may have it or not: ask by our own reference, never send under a new one."""
 
 
+class NotKnownYetError(Exception):
+    """Whether the bank has it can be looked up once the way is open again: repeat it then."""
+
+
 class Transport(Protocol):
     """A way to hand over files: a directory, SFTP."""
 
@@ -262,6 +266,7 @@ class FileConnection:
             RefusedError: The other side refused.
             OutcomeUnknownError: The way or this process broke at the last step, and the file
                 cannot be found: ask the bank.
+            NotKnownYetError: The same, and nobody can look for it now: repeat this later.
             NameTakenError: Another content had this name before.
             NotPlacedError: It could not be written, or fewer bytes than there are.
         """
@@ -275,18 +280,31 @@ class FileConnection:
 
     async def _deliver(self, outbound: Outbound, mark: Path) -> None:
         given = (outbound.content, outbound.name)
-        if await asyncio.to_thread(mark.exists):
-            found = await retrying(self.transport.find)(*given)
-            if found is None:
-                raise OutcomeUnknownError(f"{outbound.name} may have been delivered and taken")
-            if found:
-                return
+        if await asyncio.to_thread(mark.exists) and await self._is_there(outbound):
+            return
         await asyncio.to_thread(place, b"", mark)
         try:
             await retrying(self.transport.deliver)(*given)
         except (NotSentError, RefusedError, NameTakenError, NotPlacedError, ValueError):
             await asyncio.to_thread(mark.unlink)
             raise
+        except OutcomeUnknownError as broken:
+            # It broke at the last step; perhaps it can be seen at once what came of it.
+            if not await self._is_there(outbound):
+                await asyncio.to_thread(mark.unlink)
+                raise NotSentError(f"{outbound.name} never had its name at the bank") from broken
+
+    async def _is_there(self, outbound: Outbound) -> bool:
+        """Whether a file that may have been handed over lies at the bank; False: it never did."""
+        try:
+            found = await retrying(self.transport.find)(outbound.content, outbound.name)
+        except (NotSentError, RefusedError) as closed:
+            raise NotKnownYetError(f"{outbound.name} cannot be looked for now") from closed
+        except NameTakenError:
+            found = None  # ours may have been taken before another file got its name
+        if found is None:
+            raise OutcomeUnknownError(f"{outbound.name} may have been delivered and taken")
+        return found
 
     async def query(self, batch: Batch, query_id: str, at: datetime) -> StatusReport | None:  # noqa: ARG002 - the protocol's
         """None: this bank cannot be asked, its word comes through `fetch`."""
@@ -396,7 +414,7 @@ class ChannelConnection:
         reply = await retrying(self.wire.exchange)(question)
         await asyncio.to_thread(_keep, reply, f"{query_id}.reply", self.audit)
         try:
-            return channel_xml.parse_reply(reply, self.profile, batch, at)
+            return channel_xml.parse_reply(reply, self.profile, batch, at, query_id)
         except ParseError as wrong:
             raise OutcomeUnknownError(f"the answer cannot be read: {wrong}") from wrong
 

@@ -219,7 +219,11 @@ def _execution_date(row: xml.Element, created_at: datetime, profile: BankProfile
 
 
 def parse_reply(
-    content: bytes, profile: BankProfile, batch: Batch, received_at: datetime
+    content: bytes,
+    profile: BankProfile,
+    batch: Batch,
+    received_at: datetime,
+    query_id: str = "",
 ) -> StatusReport:
     """What the bank says of a batch, after the order or a query.
 
@@ -232,13 +236,14 @@ def parse_reply(
         profile: The bank.
         batch: What was sent or asked for: what the reply shows must be of it.
         received_at: When the reply came; the bank's own clock is not trusted.
+        query_id: The number of the query that it answers; empty after an order.
 
     Raises:
         ParseError: No such reply, or one to another order, or of other payments.
     """
     channel, _ = _settings(profile)
     public, answer = _parts(content, "out")
-    _check_reply(public, answer, batch)
+    _check_reply(public, answer, {batch.message_id, query_id})
     rows = [] if answer is None else xml.every(answer, "rd")
     code = _required(public, "RetCode")
     ordered = _required(public, "TransCode") == channel.payment_code
@@ -250,9 +255,10 @@ def parse_reply(
     return StatusReport(_required(public, "fSeqno"), batch.message_id, received_at, statuses)
 
 
-def _check_reply(public: xml.Element, answer: xml.Element | None, batch: Batch) -> None:
+def _check_reply(public: xml.Element, answer: xml.Element | None, ours: set[str]) -> None:
+    """A reply names the order or, where it knows none, the question alone."""
     asked = "" if answer is None else xml.text(answer, "QryfSeqno")
-    if (asked or _required(public, "fSeqno")) != batch.message_id:
+    if (asked or _required(public, "fSeqno")) not in ours - {""}:
         raise ParseError("reply_mismatch", "an answer to another order", xml.line(public))
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from adapters.connection import BankConnection, Outbound, Submitted
-    from adapters.model import Batch, Finding
+    from adapters.model import Finding
     from adapters.reach import Banks
     from gateway.clock import Clock
     from gateway.store import Row, Store
@@ -63,7 +63,7 @@ class Job:
 
     transmission: Row
     connection: BankConnection
-    batch: Batch
+    outbound: Outbound
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,13 @@ class Sender:
         if job is None:
             return False
         try:
-            outbound = job.connection.render(job.batch)
-            submitted = await job.connection.submit(outbound, self.clock())
+            submitted = await job.connection.submit(job.outbound, self.clock())
         except (NotSentError, NotPlacedError) as error:
             await self._later(transmission_id, error, Stage.QUEUED)
         except (RefusedError, NameTakenError) as error:
             await self._later(transmission_id, error, Stage.STUCK)
         except OutcomeUnknownError as error:
-            await self._record_doubt(job, outbound, error)
+            await self._record_doubt(job, error)
         else:
             await self._record_delivery(job, submitted)
             return True
@@ -143,14 +142,17 @@ class Sender:
         if transmission.state == Stage.QUEUED and findings:
             moved = await self._hold_back(conn, transmission, findings)
             return await self._begin(conn, moved) if moved else None
+        outbound = connection.render(batch)
         await mark(
             conn,
             transmission,
             state=Stage.SENDING,
+            file_name=outbound.name,
+            file_sha256=outbound.sha256,
             attempt_count=transmission.attempt_count + 1,
             next_attempt_at=self.clock() + _LEASE,
         )
-        return Job(transmission, connection, batch)
+        return Job(transmission, connection, outbound)
 
     def _is_due(self, transmission: Row) -> bool:
         due_at = transmission.next_attempt_at or transmission.created_at
@@ -211,12 +213,13 @@ class Sender:
                 await apply_report(conn, job.transmission, submitted.report, profile, now)
         log.info("transmission_delivered", transmission=job.transmission.transmission_id)
 
-    async def _record_doubt(self, job: Job, outbound: Outbound, error: Exception) -> None:
+    async def _record_doubt(self, job: Job, error: Exception) -> None:
         """The bank may have it: from here on it is asked, and nothing goes out again."""
         now, told = self.clock(), "it may have reached the bank or not"
+        name, digest = job.outbound.name, job.outbound.sha256
         async with self.store.transaction(EVERYTHING) as conn:
             await lock_fund(conn, job.transmission.fund_id)
-            await _name_carrier(conn, job.transmission, outbound.name, outbound.sha256, now)
+            await _name_carrier(conn, job.transmission, name, digest, now)
             for payment in await payments_of(conn, job.transmission):
                 await lose_track(conn, payment, Change(Event.LOSE_TRACK, GATEWAY, now, told))
             await mark(

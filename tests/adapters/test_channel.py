@@ -189,6 +189,18 @@ def test_a_refused_question_says_nothing_of_the_payments() -> None:
     assert [s.outcome for s in asked.statuses] == [Outcome.UNKNOWN]
 
 
+def test_a_bank_that_knows_no_such_order_may_name_the_question_alone() -> None:
+    channel = ICBC.channel
+    assert channel is not None
+    known = channel.model_copy(update={"not_found_codes": ("B0001",)})
+    profile = ICBC.model_copy(update={"channel": known})
+    content = reply(code="B0001", kind="QPAYENT").replace(b"<fSeqno>M1", b"<fSeqno>Q1")
+    told = channel_xml.parse_reply(content, profile, batch(), NOW, "Q1")
+    assert [(s.end_to_end_id, s.outcome) for s in told.statuses] == [("", Outcome.NOT_FOUND)]
+    with pytest.raises(ParseError, match="reply_mismatch"):
+        channel_xml.parse_reply(content, profile, batch(), NOW, "Q2")
+
+
 def test_a_payment_that_is_not_listed_has_no_status() -> None:
     two = batch(payment("P1"), payment("P2"))
     told = read(reply(row("P2", "6")), two).statuses

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 from xinyi.v1 import payment_service_pb2 as pb
 
+from adapters.connection import FileConnection, NotSentError
 from adapters.model import MAX_FILE_BYTES
 from adapters.transports.sftp import SftpTransport
 from gateway.payments import outbox
@@ -29,15 +30,6 @@ class Crash(BaseException):
 
 async def _dies(*_: object, **__: object) -> None:
     raise Crash
-
-
-async def _waits_in_doubt(files: FileBank) -> str:
-    """A payment whose connection broke while its file was given its name."""
-    name = await files.desk.released()
-    await files.work()
-    assert await files.desk.state(name) == "UNKNOWN"
-    assert (await files.desk.transmission(name)).state == "IN_DOUBT"
-    return name
 
 
 # --- out --------------------------------------------------------------------------------------
@@ -101,32 +93,79 @@ async def test_a_connection_that_breaks_while_writing_sent_nothing_and_is_tried_
         await files.settled(name)
 
 
-async def test_broken_after_the_rename_it_is_in_doubt_until_the_bank_answers(
+async def test_broken_after_the_rename_it_is_seen_at_once_that_the_file_arrived(
     files: FileBank,
 ) -> None:
     async with files.open():
         files.server.faults.cut_after = {"rename"}
-        name = await _waits_in_doubt(files)
-        files.server.faults.cut_after = set()
-        assert files.take() == 1
-        await files.work(LEASE)
+        name = await files.desk.released()
+        await files.work()
 
-        assert await files.desk.state(name) == "SETTLED"
-        assert (await files.desk.transmission(name)).state == "ANSWERED"
+        assert (await files.desk.transmission(name)).state == "DELIVERED"
+        assert files.take() == 1
+        files.server.faults.cut_after = set()
+        await files.work()
+        await files.settled(name)
+
+
+async def test_broken_before_the_rename_it_goes_out_later_under_its_name(files: FileBank) -> None:
+    async with files.open():
+        files.server.faults.cut_before = {"rename"}
+        name = await files.desk.released()
+        await files.work()
+        assert (await files.desk.transmission(name)).state == "QUEUED"
+        (unfinished,) = files.at_bank("in")
+        assert unfinished.endswith(".part")
+
+        files.server.faults.cut_before = set()
+        await files.work(timedelta(seconds=2))
+        assert files.take() == 1
+        await files.work()
+        await files.settled(name)
+
+
+async def test_taken_before_anybody_looked_it_is_in_doubt_until_the_bank_answers(
+    files: FileBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = SftpTransport.find
+
+    async def late(transport: SftpTransport, content: bytes, name: str) -> bool | None:
+        files.take()
+        return await find(transport, content, name)
+
+    async with files.open():
+        files.server.faults.cut_after = {"rename"}
+        name = await files.desk.released()
+        with monkeypatch.context() as patched:
+            patched.setattr(SftpTransport, "find", late)
+            await files.desk.gateway.sender.send_all()
+        files.server.faults.cut_after = set()
+
+        assert (await files.desk.transmission(name)).state == "IN_DOUBT"
+        assert await files.desk.state(name) == "UNKNOWN"
+        await files.work(LEASE)
         assert files.take() == 0
         await files.settled(name)
 
 
-async def test_broken_before_the_rename_it_goes_out_again_only_once_two_have_signed_so(
-    files: FileBank,
+async def test_gone_and_out_of_sight_it_goes_out_again_only_once_two_have_signed_so(
+    files: FileBank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bank that takes files cannot be asked: days of statements without it speak for that."""
-    desk = files.desk
+    find, desk = SftpTransport.find, files.desk
+
+    async def swept(transport: SftpTransport, content: bytes, name: str) -> bool | None:
+        for path in (files.server.folder / "in").iterdir():
+            path.unlink()
+        return await find(transport, content, name)
+
     async with files.open():
         files.server.faults.cut_before = {"rename"}
-        name = await _waits_in_doubt(files)
-        (unfinished,) = files.at_bank("in")
-        assert unfinished.endswith(".part")
+        name = await desk.released()
+        with monkeypatch.context() as patched:
+            patched.setattr(SftpTransport, "find", swept)
+            await files.work()
+        assert (await desk.transmission(name)).state == "IN_DOUBT"
         files.server.faults.cut_before = set()
         for _ in range(3):
             await files.next_morning()
@@ -136,6 +175,31 @@ async def test_broken_before_the_rename_it_goes_out_again_only_once_two_have_sig
         await (await desk.stub(MAKER)).PrepareResend(again)
         await desk.sign_by_both(name)
         await files.work()
+        assert files.take() == 1
+        await files.work()
+        await files.settled(name)
+
+
+async def test_what_nobody_can_look_for_waits_with_its_bytes_and_its_day(
+    files: FileBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(*_: object) -> None:
+        raise NotSentError("no route")
+
+    async with files.open():
+        files.server.faults.cut_after = {"rename"}
+        name = await files.desk.released()
+        with monkeypatch.context() as patched:
+            patched.setattr(SftpTransport, "find", closed)
+            await files.work()
+            await files.work(timedelta(days=1))
+        first = await files.desk.transmission(name)
+        assert (first.state, first.last_error) == ("SENDING", "NotKnownYetError")
+        files.server.faults.cut_after = set()
+
+        await files.work(LEASE)
+        second = await files.desk.transmission(name)
+        assert (second.state, second.transmission_id) == ("DELIVERED", first.transmission_id)
         assert files.take() == 1
         await files.work()
         await files.settled(name)
@@ -157,7 +221,7 @@ async def test_broken_at_the_rename_before_a_crash_the_file_is_looked_for_and_ne
         name = await files.desk.released()
         setattr(files.server.faults, moment, {"rename"})
         with monkeypatch.context() as patched:
-            patched.setattr(outbox.Sender, "_record_doubt", _dies)
+            patched.setattr(FileConnection, "_is_there", _dies)
             with pytest.raises(Crash):
                 await files.work()
         setattr(files.server.faults, moment, set())

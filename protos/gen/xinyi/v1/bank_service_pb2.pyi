@@ -262,11 +262,11 @@ class Transmission(_message.Message):
     payment_count: _builtins.int
     """How many payments it carries."""
     file_sha256: _builtins.str
-    """SHA-256 of the file in hexadecimal; empty while queued."""
+    """SHA-256 of the file in hexadecimal; empty before the first hand-over is tried."""
     attempt_count: _builtins.int
     """How many hand-overs were tried."""
     file_name: _builtins.str
-    """Name of the file; empty until it is handed over."""
+    """Name of the file; empty before the first hand-over is tried."""
     last_error: _builtins.str
     """Why the last hand-over did not work, as a name; empty otherwise."""
     delivered_by: _builtins.str
