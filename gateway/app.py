@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
@@ -20,6 +20,7 @@ from xinyi.v1 import reconciliation_service_pb2_grpc as reconciliation_grpc
 from adapters.reach import Banks
 from gateway.bank.inbox import Inbox
 from gateway.clock import system_clock
+from gateway.night.schedule import Schedule
 from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
 from gateway.payments.outbox import Sender
@@ -34,15 +35,19 @@ from gateway.rpc.payment import PaymentServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
 from gateway.rpc.server import GRACE_S, TlsFiles, build_server
 from gateway.store import Store, embedded, open_store, schema
+from reconciliation.rules import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     import grpc
 
     from gateway.clock import Clock
     from gateway.registry.founding import Founder
     from gateway.settings import Settings
+
+_NIGHT_POLL_S: Final = 30.0
+"""Pause between two looks whether the night is due."""
 
 log = structlog.get_logger(__name__)
 
@@ -129,18 +134,23 @@ async def serve(settings: Settings, database_url: str) -> None:
     """Runs a gateway until it is cancelled."""
     async with running(settings, database_url) as gateway:
         log.info("serving", listen=settings.listen, port=gateway.port)
-        while True:
-            await _one_round(gateway)
-            await asyncio.sleep(settings.poll_interval.total_seconds())
+        nights = Schedule(gateway.store, gateway.clock, settings.night_at, Rules())
+        pause_s = settings.poll_interval.total_seconds()
+        # Apart from each other: a long night holds up no file to a bank.
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_repeat("round", gateway.work, pause_s))
+            both.create_task(_repeat("night", nights.run_due, _NIGHT_POLL_S))
 
 
-async def _one_round(gateway: Gateway) -> None:
-    """A round that fails is logged and tried again: the calls go on being answered."""
-    try:
-        await gateway.work()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process
-        trail = {"cause": causes(error), "frames": frames(error)}
-        log.error("round_failed", **trail)  # noqa: TRY400 - the message may repeat personal data
+async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
+    """Works without end; what fails is logged and tried again, and calls go on being answered."""
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process
+            trail = {"cause": causes(error), "frames": frames(error)}
+            log.error("work_failed", work=name, **trail)  # noqa: TRY400 - the message may repeat personal data
+        await asyncio.sleep(pause_s)
 
 
 def _banks(settings: Settings) -> Banks:

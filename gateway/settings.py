@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Settings(BaseSettings):
         payment_ttl: how long a payment may wait for its two signatures.
         answer_due: how long a bank may take before its payments count as UNKNOWN.
         profiles_dir: bank profiles of one's own, one TOML file each, besides those that come along.
+        night_at: from this hour on, in China, the day before is reconciled; a day that was missed
+            is made up for.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -45,6 +47,7 @@ class Settings(BaseSettings):
     payment_ttl: timedelta = timedelta(days=7)
     answer_due: timedelta = timedelta(hours=4)
     profiles_dir: Path | None = None
+    night_at: time = time(5, 30)
     poll_interval: timedelta = timedelta(seconds=1)
 
     @property
