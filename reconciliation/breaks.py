@@ -6,20 +6,21 @@ row gets the most telling name there is.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from reconciliation.matching import crossing, equal_sets, fees
 from reconciliation.matching.amount_window import EQUAL, candidates, crowds
 from reconciliation.matching.cases import as_cases, found_cases
-from reconciliation.matching.core import Found, as_found
+from reconciliation.matching.core import Found, as_found, says
 from reconciliation.matching.declared_batch import BATCH, batched, members, totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciliation.matching.core import Scene
+    from reconciliation.rules import Rules
 
 KINDS: Final = (
     "missing_in_bank",
@@ -31,6 +32,7 @@ KINDS: Final = (
     "returned",
     "wrong_account",
     "ambiguous",
+    "search_limited",
 )
 """Every kind of case that this release can name."""
 
@@ -80,12 +82,6 @@ def other_currency(scene: Scene) -> pl.DataFrame:
     return found_cases(as_found(pairs), "amount_differs", "currency")
 
 
-def wrong_account(scene: Scene) -> pl.DataFrame:
-    """Own id, amount and currency agree, the account does not."""
-    pairs = _id_pairs(scene, ["currency", "amount", "own"])
-    return found_cases(as_found(pairs), "wrong_account", "other_account")
-
-
 def _id_pairs(scene: Scene, key: list[str]) -> pl.DataFrame:
     """Open pairs that share the key and nothing else has it."""
     bank, ledger = (
@@ -93,6 +89,13 @@ def _id_pairs(scene: Scene, key: list[str]) -> pl.DataFrame:
         for side in (scene.open.bank, scene.open.ledger)
     )
     return bank.join(ledger, on=key).select(bank="row", ledger="row_right")
+
+
+def wrong_account(scene: Scene) -> pl.DataFrame:
+    """Own id, amount and currency agree, the account does not."""
+    return found_cases(
+        crossing.find(crossing.stranded(scene.open)), "wrong_account", "other_account"
+    )
 
 
 def returned_by_id(scene: Scene) -> pl.DataFrame:
@@ -106,7 +109,7 @@ def returned_by_id(scene: Scene) -> pl.DataFrame:
 def returned(scene: Scene) -> pl.DataFrame:
     """Money that came back as the bank's flag, its words or the reference of a debit tell."""
     back = _credits(scene)
-    words = _says(pl.col("text"), scene.rules.return_words)
+    words = says(pl.col("text"), scene.rules.return_words)
     sent = _opposites(scene, back.drop_nulls("ref"), "ref")
     return _returned(back.filter(pl.col("returned") | words | _among(sent)))
 
@@ -135,25 +138,7 @@ def _returned(rows: pl.DataFrame) -> pl.DataFrame:
 
 def same_reference(scene: Scene) -> pl.DataFrame:
     """References agree and are the only ones of their account; amounts do not agree."""
-    key = ["account", "ref"]
-    bank, ledger = (
-        _sole(open_, every, key)
-        for open_, every in (
-            (scene.open.bank, scene.every.bank),
-            (scene.open.ledger, scene.every.ledger),
-        )
-    )
-    pairs = bank.join(ledger, on=[*key, "way"], suffix="_ledger")
-    agreeing = pairs.filter((pl.col("own") == pl.col("own_ledger")).fill_null(value=True))
-    found = as_found(agreeing.select(bank="row", ledger="row_ledger"))
-    return found_cases(found, "amount_differs", "amount")
-
-
-def _sole(open_: pl.DataFrame, every: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Open rows whose key no other row of the whole side has."""
-    rows = open_.drop_nulls("ref").select(*key, _WAY, "own", "row")
-    counts = every.join(rows, on=key, how="semi").group_by(key).len()
-    return rows.join(counts.filter(pl.col("len") == 1), on=key, how="semi")
+    return found_cases(as_found(fees.reference_pairs(scene)), "amount_differs", "amount")
 
 
 def batch_total(scene: Scene) -> pl.DataFrame:
@@ -176,27 +161,8 @@ def _lumps(rows: pl.DataFrame) -> pl.DataFrame:
 
 def tied(scene: Scene) -> pl.DataFrame:
     """Equal amounts that could pair in more than one way, one case for each run of days."""
-    pairs = candidates(scene)
-    bank = scene.open.bank.join(pairs, left_on="row", right_on="bank", how="semi")
-    ledger = scene.open.ledger.join(pairs, left_on="row", right_on="ledger", how="semi")
-    gap = max(scene.rules.window_days_before, scene.rules.window_days_after)
-    return found_cases(_runs(bank, ledger, gap), "ambiguous", "equal_amounts")
-
-
-def _runs(bank: pl.DataFrame, ledger: pl.DataFrame, gap: int) -> Found:
-    """Rows of equal amount grouped so that no two groups are within `gap` days of each other."""
-    both = pl.concat(
-        side.select(*EQUAL, "date", "row", on_bank=pl.lit(on_bank))
-        for side, on_bank in ((bank, True), (ledger, False))
-    ).sort(*EQUAL, "date", "on_bank", "row")
-    apart = (pl.col("date").diff().dt.total_days() > gap).fill_null(value=True).over(EQUAL)
-    runs = both.with_columns(run=apart.cum_sum())
-    first = pl.col("row").filter("on_bank").min().over("run")
-    named = runs.with_columns(group=first)
-    return Found(
-        named.filter("on_bank").select("group", "row"),
-        named.filter(~pl.col("on_bank")).select("group", "row"),
-    )
+    runs = equal_sets.runs(scene, candidates(scene))
+    return found_cases(runs, "ambiguous", "equal_amounts")
 
 
 def crowded(scene: Scene) -> pl.DataFrame:
@@ -215,6 +181,27 @@ def in_transit(scene: Scene) -> pl.DataFrame:
     return as_cases(young.with_columns(group="row"), "ledger", "timing", "in_transit")
 
 
+def search_limited(searches: pl.DataFrame, scene: Scene) -> pl.DataFrame:
+    """Rows that may be the sum of others, which no search has been able to tell.
+
+    What the bank's words explain, and what is young enough to be in transit, needs no such search.
+    """
+    stopped = searches.drop_nulls("limit").select("side", "row")
+    bank, ledger = (
+        rows.join(stopped.filter(pl.col("side") == side), on="row", how="semi").with_columns(
+            group="row"
+        )
+        for side, rows in (("bank", scene.open.bank), ("ledger", scene.open.ledger))
+    )
+    unexplained = bank.filter(~_cause(scene.rules).is_in(["bank_fee", "bank_interest"]))
+    return pl.concat(
+        [
+            as_cases(unexplained, "bank", "search_limited", "entry_sum"),
+            as_cases(ledger, "ledger", "search_limited", "line_sum"),
+        ]
+    )
+
+
 def missing_in_bank(scene: Scene) -> pl.DataFrame:
     """Ledger lines that the bank should have booked by now."""
     rows = scene.open.ledger.with_columns(group="row")
@@ -223,25 +210,20 @@ def missing_in_bank(scene: Scene) -> pl.DataFrame:
 
 def missing_in_ledger(scene: Scene) -> pl.DataFrame:
     """Bank entries that nobody disclosed, by what they look like."""
-    rules = scene.rules
+    rows = scene.open.bank.with_columns(group="row")
+    return as_cases(rows, "bank", "missing_in_ledger", _cause(scene.rules))
+
+
+def _cause(rules: Rules) -> pl.Expr:
+    """What a lone bank entry looks like."""
     small_debit = pl.col("amount").is_between(-rules.fee_max_minor, -1)
     said = pl.concat_str("text", "counterparty_name", separator=" ", ignore_nulls=True)
-    cause = (
-        pl.when(small_debit & _says(said, rules.fee_words))
+    return (
+        pl.when(small_debit & says(said, rules.fee_words))
         .then(pl.lit("bank_fee"))
-        .when((pl.col("amount") > 0) & _says(said, rules.interest_words))
+        .when((pl.col("amount") > 0) & says(said, rules.interest_words))
         .then(pl.lit("bank_interest"))
         .when(pl.col("amount") > 0)
         .then(pl.lit("unidentified_receipt"))
         .otherwise(pl.lit("unexplained_debit"))
     )
-    rows = scene.open.bank.with_columns(group="row")
-    return as_cases(rows, "bank", "missing_in_ledger", cause)
-
-
-def _says(text: pl.Expr, words: Iterable[str]) -> pl.Expr:
-    """Whether the text has one of the words; a Latin word only whole: no fee in a coffee."""
-    listed = [re.escape(word) for word in words]
-    edged = [rf"(?-u:\b){word}(?-u:\b)" if word.isascii() else word for word in listed]
-    pattern = "(?i)" + "|".join(edged) if edged else r"[^\s\S]"
-    return text.str.contains(pattern).fill_null(value=False)

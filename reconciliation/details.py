@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 _COLUMNS: Final = (
     *("kind", "cause", "group", "side", "label", "member_id", "other_id"),
     *("account_id", "currency", "amount", "date", "own", "ref", "batch"),
+    *("limit", "candidates", "states"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One row of a case, with the fields that a sentence may need; `amount` is fen."""
+    """One row of a case, with the fields that a sentence may need; `amount` is fen.
+
+    `limit`, `candidates` and `states` are of the search for a sum, as `subset_sum.SEARCHES` has it.
+    """
 
     kind: str
     cause: str
@@ -45,6 +49,9 @@ class Member:
     own: str | None
     ref: str | None
     batch: str | None
+    limit: str | None
+    candidates: int | None
+    states: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +253,30 @@ _AMBIGUOUS: Final[Mapping[str, str]] = {
     "too_many_candidates": "too many for a search",
 }
 
+
+def _search_limited(case: Case) -> str:
+    row = case.first
+    name = "bank entry" if row.side == "bank" else "ledger line"
+    return (
+        f"The {name} of {row.date} over {money(row.amount)} {row.currency} has no partner of its "
+        f"own, and may be a sum: {_stopped(row, case.rules)}."
+    )
+
+
+def _stopped(row: Member, rules: Rules) -> str:
+    """What was tried, and where it ended."""
+    if row.limit == "candidates":
+        most = rules.subset_candidates
+        return f"more than {most} rows of the other side could be part of it, too many to search"
+    if row.limit == "account":
+        spent = f"{rules.subset_account_states:,}"
+        return f"its account had used up the {spent} steps that all its searches may take"
+    return (
+        f"of {row.candidates} rows that could be part of it, {row.states:,} partial sums were "
+        "tried, not all there are"
+    )
+
+
 _SENTENCES: Final[Mapping[str, Sentence]] = {
     "missing_in_bank": _missing_in_bank,
     "missing_in_ledger": _missing_in_ledger,
@@ -256,4 +287,5 @@ _SENTENCES: Final[Mapping[str, Sentence]] = {
     "returned": _returned,
     "wrong_account": _wrong_account,
     "ambiguous": _ambiguous,
+    "search_limited": _search_limited,
 }

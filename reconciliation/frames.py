@@ -92,7 +92,7 @@ class InputError(ValueError):
     """An input that cannot be reconciled.
 
     Attributes:
-        source: which input: "bank", "ledger" or "balances".
+        source: which input, such as "bank", "ledger" or "pins".
         column: the column at fault, or None if the fault is not in one column.
         row: the row at fault, 1 is the first row of data, or None if no single row is at fault.
     """
@@ -130,7 +130,8 @@ def conform(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
     filled = typed.with_columns(_blank_as_null(name) for name in _text_columns(shape))
     for column in sorted(shape.required):
         _refuse_rows(filled, pl.col(column).is_null(), source, column, "a value is required")
-    _check_currency(filled, source)
+    if "currency" in shape.columns:
+        _check_currency(filled, source)
     _check_amounts(filled, shape, source)
     _check_unique(filled, shape, source)
     return filled.sort(shape.key)

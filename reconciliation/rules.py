@@ -5,20 +5,95 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from typing import TYPE_CHECKING, Annotated
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
 Days = Annotated[int, Field(ge=0, le=366)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=40, strip_whitespace=True)]
 Words = Annotated[tuple[Word, ...], Field(max_length=200)]
 
 
+Minor = Annotated[int, Field(ge=0, le=10**12)]
+
+AutomaticRule = Literal[
+    "own_id", "reference", "declared_batch", "returns", "amount_window", "subset_sum"
+]
+"""Rules that may match without a person; what any other rule finds is only proposed."""
+
+
+def _bound(text: str) -> str:
+    """A decimal number of zero or more, exactly as written.
+
+    Raises:
+        ValueError: it is not such a number; pydantic names the field.
+    """
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("must be a decimal number such as 0.001") from None
+    if not value.is_finite() or value < 0:
+        raise ValueError("must be zero or more")
+    return text
+
+
+Bound = Annotated[str, StringConstraints(pattern=r"^[0-9.]{1,20}$"), AfterValidator(_bound)]
+
+
 class RulesError(ValueError):
     """A rules file that cannot be used; the message says what is wrong with which rule."""
+
+
+class Fee(BaseModel):
+    """One line of a bank's tariff: what it keeps back from, or adds to, a payment.
+
+    Either a fixed amount, or a rate of the payment's amount, rounded half up to whole fen and then
+    held between the least and the greatest charge.
+
+    Attributes:
+        name: what the adjustment is called where it is proposed.
+        words: if any, the bank's text must have one of them.
+        direction: which payments bear it: those that leave the account, those that arrive, or both.
+        fixed_minor: the charge in fen; None for a rate.
+        per_million: the rate in millionths of the amount (1 per mille is 1000); None if fixed.
+        min_minor: the least charge of a rate, in fen.
+        max_minor: the greatest charge of a rate, in fen; None for no bound.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._-]{1,40}$")]
+    words: Words = ()
+    direction: Literal["out", "in", "both"] = "both"
+    fixed_minor: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    per_million: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    min_minor: Minor = 0
+    max_minor: Minor | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        """Fixed or a rate, never both; bounds in order, and only where there is a rate."""
+        if (self.fixed_minor is None) == (self.per_million is None):
+            raise ValueError("needs either fixed_minor or per_million")
+        if self.fixed_minor is not None and (self.min_minor or self.max_minor is not None):
+            raise ValueError("a fixed charge has no bounds")
+        if self.max_minor is not None and self.max_minor < self.min_minor:
+            raise ValueError("max_minor is below min_minor")
+        return self
 
 
 class Rules(BaseModel):
@@ -37,11 +112,22 @@ class Rules(BaseModel):
         interest_words: what interest paid by the bank is called.
         return_words: what a payment that comes back is called.
         empty_ids: identifiers and references that banks write when there is none.
+        automatic: rules whose matches need no person; what another rule finds is proposed.
+        fees: the banks' tariff. A difference that a line of it explains to the fen is proposed as
+            an adjustment; of several lines that do, the first is named.
+        subset_items: how many rows a sum that nobody declared may have at most.
+        subset_candidates: with more rows to choose from, a sum is not searched for.
+        subset_states: how many partial sums one search may look at.
+        subset_account_states: how many rows and partial sums all searches of one account may look
+            at together, so that no account can hold up a night.
+        subset_automatic_e: a sum found is matched automatically only if at most this many such
+            sums are to be expected by accident, a decimal number; proposed otherwise. Zero means
+            that no sum is automatic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._-]{1,40}$")] = "2026.11"
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._-]{1,40}$")] = "2026.12"
     window_days_before: Days = 3
     window_days_after: Days = 5
     transit_days: Days = 5
@@ -63,6 +149,24 @@ class Rules(BaseModel):
     interest_words: Words = ("结息", "利息", "interest")
     return_words: Words = ("退票", "退汇", "退回", "冲正", "return", "returned", "reversal")
     empty_ids: Words = ("NOTPROVIDED", "NOT PROVIDED", "NONREF")
+    automatic: tuple[AutomaticRule, ...] = (
+        "own_id",
+        "reference",
+        "declared_batch",
+        "returns",
+        "amount_window",
+        "subset_sum",
+    )
+    fees: Annotated[tuple[Fee, ...], Field(max_length=100)] = ()
+    subset_items: Annotated[int, Field(ge=2, le=6)] = 6
+    subset_candidates: Annotated[int, Field(ge=2, le=24)] = 24
+    subset_states: Annotated[int, Field(ge=1, le=200_000)] = 200_000
+    subset_account_states: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
+    subset_automatic_e: Bound = "0.01"
+
+    def accident_bound(self) -> Fraction:
+        """`subset_automatic_e` as an exact number."""
+        return Fraction(self.subset_automatic_e)
 
     def digest(self) -> str:
         """SHA-256 of the rules in canonical JSON, hexadecimal: equal rules, equal digest."""

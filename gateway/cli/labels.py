@@ -66,6 +66,7 @@ ZH: Final[Mapping[str, str]] = MappingProxyType(
         "CASE_KIND_RETURNED": "退票未记",
         "CASE_KIND_WRONG_ACCOUNT": "账户不符",
         "CASE_KIND_AMBIGUOUS": "无法唯一配对",
+        "CASE_KIND_SEARCH_LIMITED": "组合过多未搜完",
         "CASE_SIDE_BANK": "银行",
         "CASE_SIDE_LEDGER": "账上",
         "RUN_STATE_RUNNING": "进行中",
@@ -94,6 +95,12 @@ CAUSES_ZH: Final[Mapping[str, str]] = MappingProxyType(
         "equal_amounts": "等额难分",
         "same_id": "编号相同",
         "too_many_candidates": "候选过多",
+        "entry_sum": "流水可能由多笔合成",
+        "line_sum": "明细可能由多笔合成",
+        "proposed_equal_amounts": "等额成组，待人确认",
+        "proposed_amount_window": "金额与日期相符，待人确认",
+        "proposed_subset_sum": "多笔合计相符，待人确认",
+        "proposed_fee_adjustment": "差额为手续费，待人确认",
     }
 )
 """The causes that reconciliation names, in `reconciliation.breaks`."""

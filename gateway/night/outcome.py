@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from datetime import date
 
     from gateway.night.snapshot import Account, Snapshot
-    from reconciliation.matching.kernel import Result
     from reconciliation.rules import Rules
 
 _MEMBER: Final = ["side", "fund_id", "account_id", "member_id"]
@@ -92,8 +91,10 @@ def decide(snapshot: Snapshot, day: date, rules: Rules) -> Outcome:
         reconciliation.frames.InputError: the snapshot does not fit the kernel's shapes.
     """
     result = match(snapshot.bank, snapshot.ledger, rules, day, snapshot.closed)
-    matches = _with_value_date(_by_fund(result.matches), snapshot)
-    members = _with_date(_by_fund(result.cases), snapshot)
+    agreed = result.matches.filter(status="automatic")
+    matches = _with_value_date(_by_fund(agreed), snapshot)
+    open_ = pl.concat([result.cases, proposals(result.matches)])
+    members = _with_date(_by_fund(open_), snapshot)
     cases = _cases(members)
     proofs = tuple(_proofs(snapshot.accounts, members, day))
     return Outcome(
@@ -101,7 +102,33 @@ def decide(snapshot: Snapshot, day: date, rules: Rules) -> Outcome:
         cases=cases,
         members=members.select("fund_id", "case_id", "side", "member_id"),
         proofs=proofs,
-        counts=_counts(result, cases, proofs),
+        counts=_counts(agreed, open_, cases, proofs),
+    )
+
+
+def proposals(matches: pl.DataFrame) -> pl.DataFrame:
+    """Proposed matches as cases for a person: nothing of them is matched until somebody says so."""
+    members = matches.filter(pl.col("status") == "proposed", pl.col("side") != "adjustment")
+    count = pl.len().over("match_id")
+    differs = pl.col("rule") == "fee_adjustment"
+    sentence = pl.format(
+        "{} entries and lines fit together by {}; a person may accept it",
+        count,
+        pl.col("rule").str.replace_all("_", " "),
+    )
+    return members.select(
+        pl.col("match_id").alias("case_id"),
+        pl.when(differs)
+        .then(pl.lit("amount_differs"))
+        .otherwise(pl.lit("ambiguous"))
+        .alias("kind"),
+        pl.concat_str(pl.lit("proposed_"), "rule").alias("cause"),
+        "side",
+        "account_id",
+        "currency",
+        "member_id",
+        pl.col("allocated_minor").alias("amount_minor"),
+        sentence.alias("detail"),
     )
 
 
@@ -187,9 +214,11 @@ def _findings(account: Account, day: date) -> Iterator[str]:
         )
 
 
-def _counts(result: Result, cases: pl.DataFrame, proofs: tuple[Proof, ...]) -> Counts:
-    matched_bank, matched_lines = _by_side(result.matches)
-    open_bank, open_lines = _by_side(result.cases)
+def _counts(
+    agreed: pl.DataFrame, open_: pl.DataFrame, cases: pl.DataFrame, proofs: tuple[Proof, ...]
+) -> Counts:
+    matched_bank, matched_lines = _by_side(agreed)
+    open_bank, open_lines = _by_side(open_)
     proved = sum(proof.proved for proof in proofs)
     return Counts(
         bank_entry_count=matched_bank + open_bank,

@@ -1,39 +1,74 @@
-"""Pass 5: nothing but the amount and the time, where only one pair is possible.
+"""Pass 6: nothing but the amount and the time, where only one pair is possible.
 
 Equal amounts that could pair in more than one way are left alone: a pair chosen by chance would
-look like a proof.
+look like a proof. Of an only pair, too, amount and time are no proof: it is automatic if the
+counterparty agrees and nothing else of that counterparty is left nearby; otherwise it is proposed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.core import as_found, in_window
+from reconciliation.matching.core import Found, as_found, folded, in_window
 
 if TYPE_CHECKING:
-    from reconciliation.matching.core import Found, Scene, Sides
+    from reconciliation.matching.core import Scene, Sides
 
 EQUAL: Final = ("account", "amount")
-_COMPARED: Final = (*EQUAL, "row", "date", "own", "batch", "returned")
+_COMPARED: Final = (
+    *(*EQUAL, "row", "date", "own", "ref", "batch", "returned"),
+    *("counterparty_name", "counterparty_account"),
+)
+_LEAST_PREFIX: Final = 2
 
 
-def find(scene: Scene) -> Found:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Only pairs, by what speaks for them.
+
+    Attributes:
+        sure: the counterparty agrees, and nothing else of it is open nearby.
+        doubtful: nothing but amount and time speaks for them.
+    """
+
+    sure: Found
+    doubtful: Found
+
+
+def find(scene: Scene) -> Judged:
     """Pairs of equal amount in the window, where neither row has another candidate."""
     pairs = candidates(scene)
     alone = pl.col("bank").is_unique() & pl.col("ledger").is_unique()
-    return as_found(pairs.filter(alone).select("bank", "ledger"))
+    only = pairs.filter(alone)
+    agreeing = only.filter("agrees")
+    sure = agreeing.join(_in_company(agreeing, only, scene), on="bank", how="anti")
+    doubtful = only.join(sure, on="bank", how="anti")
+    return Judged(
+        as_found(sure.select("bank", "ledger")), as_found(doubtful.select("bank", "ledger"))
+    )
 
 
 def candidates(scene: Scene) -> pl.DataFrame:
-    """All pairs (rows `bank`, `ledger`) that amount, time and ids allow; crowds left out."""
+    """All pairs (rows `bank`, `ledger`) that amount, time, names and operators allow; no crowds.
+
+    `agrees` says whether the counterparty is the same on both sides.
+    """
     uncrowded = _counts(scene.open).filter(pl.col("pairs") <= scene.rules.candidate_limit)
-    bank = scene.open.bank.select(_COMPARED).join(uncrowded, on=EQUAL, how="semi")
-    joined = bank.join(scene.open.ledger.select(_COMPARED), on=EQUAL, suffix="_ledger")
-    allowed = in_window(pl.col("date"), pl.col("date_ledger"), scene.rules) & _compatible()
-    pairs = joined.filter(allowed)
-    return pairs.select(*EQUAL, bank="row", ledger="row_ledger").sort("bank", "ledger")
+    bank, ledger = _elsewhere(scene, uncrowded)
+    joined = bank.join(ledger, on=EQUAL, suffix="_ledger")
+    near = joined.filter(
+        in_window(pl.col("date"), pl.col("date_ledger"), scene.rules), _compatible()
+    )
+    known = near.with_columns(_same_number(), _same_name())
+    pairs = known.filter(~_contradicts()).select(
+        *EQUAL, bank="row", ledger="row_ledger", agrees=_agrees()
+    )
+    if scene.rejected:
+        pairs = pairs.join(scene.rejected_pairs(), on=["bank", "ledger"], how="anti")
+    return pairs.sort("bank", "ledger")
 
 
 def crowds(scene: Scene) -> pl.DataFrame:
@@ -48,9 +83,87 @@ def _counts(sides: Sides) -> pl.DataFrame:
     return bank.join(ledger, on=EQUAL, suffix="_ledger").select(*EQUAL, pairs=pairs)
 
 
+def _elsewhere(scene: Scene, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Open rows of these amounts; `placed` if the other side has the amount with their reference.
+
+    Such a row belongs there, or repeats what does, and to no row without that reference.
+    """
+    key = [*EQUAL, "ref"]
+    bank, ledger = (
+        rows.select(_COMPARED).join(amounts, on=EQUAL, how="semi")
+        for rows in (scene.open.bank, scene.open.ledger)
+    )
+    known = [
+        every.select(key).join(rows.select(key), on=key, how="semi").unique()
+        for every, rows in ((scene.every.ledger, bank), (scene.every.bank, ledger))
+    ]
+    yes = pl.lit(value=True).alias("placed")
+    placed = [
+        rows.join(there.with_columns(yes), on=key, how="left").with_columns(
+            pl.col("placed").fill_null(value=False)
+        )
+        for rows, there in zip((bank, ledger), known, strict=True)
+    ]
+    return placed[0], placed[1]
+
+
 def _compatible() -> pl.Expr:
     """Ids do not contradict, and a return pairs only with a correction, which has a payment id."""
     same_own = (pl.col("own") == pl.col("own_ledger")).fill_null(value=True)
     same_batch = (pl.col("batch") == pl.col("batch_ledger")).fill_null(value=True)
+    same_ref = (pl.col("ref") == pl.col("ref_ledger")).fill_null(value=False)
+    unplaced = ~(pl.col("placed") | pl.col("placed_ledger"))
     correction = pl.col("own").is_null() & pl.col("own_ledger").is_not_null()
-    return same_own & same_batch & (~pl.col("returned") | correction)
+    returned = ~pl.col("returned") | correction
+    return same_own & same_batch & (same_ref | unplaced) & returned
+
+
+def _same_number() -> pl.Expr:
+    """Whether the counterparty's account is the same; null where a side does not know it."""
+    mine, theirs = (
+        folded(pl.col(name)) for name in ("counterparty_account", "counterparty_account_ledger")
+    )
+    return (mine == theirs).alias("same_number")
+
+
+def _same_name() -> pl.Expr:
+    """Whether the counterparty's name is the same, or cut short by the bank; null as above."""
+    mine, theirs = (
+        folded(pl.col(name)) for name in ("counterparty_name", "counterparty_name_ledger")
+    )
+    cut = theirs.str.starts_with(mine) & (mine.str.len_chars() >= _LEAST_PREFIX)
+    return ((mine == theirs) | cut).alias("same_name")
+
+
+def _agrees() -> pl.Expr:
+    """The same account, or the same name and no other account."""
+    by_name = pl.col("same_name").fill_null(value=False) & pl.col("same_number").is_null()
+    return pl.col("same_number").fill_null(value=False) | by_name
+
+
+def _contradicts() -> pl.Expr:
+    """Another account, and no name that is the same: somebody else."""
+    other = ~pl.col("same_number").fill_null(value=True)
+    return other & ~pl.col("same_name").fill_null(value=False)
+
+
+def _in_company(sure: pl.DataFrame, only: pl.DataFrame, scene: Scene) -> pl.DataFrame:
+    """Pairs whose counterparty has other open rows nearby: the pair may be part of a sum."""
+    names = (folded(pl.col("counterparty_name")).alias("who"), "account", "date", "row")
+    bank, ledger = scene.open.bank.select(names), scene.open.ledger.select(names)
+    left = pl.concat(
+        [
+            bank.join(only, left_on="row", right_on="bank", how="anti"),
+            ledger.join(only, left_on="row", right_on="ledger", how="anti"),
+        ]
+    ).drop("row")
+    pairs = pl.concat(
+        [
+            sure.join(bank.drop("account"), left_on="bank", right_on="row"),
+            sure.join(ledger.drop("account"), left_on="ledger", right_on="row"),
+        ]
+    )
+    met = pairs.join(left, on=["account", "who"], suffix="_left")
+    apart = (pl.col("date") - pl.col("date_left")).dt.total_days().abs()
+    rules = scene.rules
+    return met.filter(apart <= rules.window_days_before + rules.window_days_after).select("bank")

@@ -3,23 +3,26 @@
 Both sides are brought to the same columns, so that a rule about one is the same rule about the
 other: `row` (position in the normalised frame, the row's name inside the kernel), `account`
 (account and currency as one number), `amount`, `date`, `own` (our own id: end-to-end id or payment
-id), `ref` (normalised reference), `batch`, `returned` (the bank says so), and `label` (a name for
-the row that no other row of the input has).
+id), `ref` (normalised reference), `batch`, and `returned` (the bank says so).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import date
 
     from reconciliation.frames import Side
     from reconciliation.rules import Rules
+
+Members = frozenset[tuple[str, int]]
+"""A set of rows, each by its side and number."""
 
 PURSE: Final = ("account_id", "currency")
 """What may be matched with each other: one account, one currency."""
@@ -36,6 +39,20 @@ class Found:
 
     bank: pl.DataFrame
     ledger: pl.DataFrame
+
+    def keep(self, groups: pl.DataFrame) -> Found:
+        """Only the groups named (column `group`)."""
+        return self._filtered(groups, "semi")
+
+    def drop(self, groups: pl.DataFrame) -> Found:
+        """All but the groups named (column `group`)."""
+        return self._filtered(groups, "anti")
+
+    def _filtered(self, groups: pl.DataFrame, how: Literal["semi", "anti"]) -> Found:
+        return Found(
+            self.bank.join(groups, on="group", how=how, maintain_order="left"),
+            self.ledger.join(groups, on="group", how=how, maintain_order="left"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +79,53 @@ class Scene:
         every: all rows of the input, for questions such as "is this a repeat of a matched one?".
         rules: the run's rules.
         as_of: the day that ages are counted to.
+        rejected: groups that an operator has said do not belong together.
     """
 
     open: Sides
     every: Sides
     rules: Rules
     as_of: date
+    rejected: frozenset[Members] = frozenset()
 
     def without(self, found: Found) -> Scene:
         """The same scene with the rows found taken out of the open ones."""
-        return Scene(self.open.without(found), self.every, self.rules, self.as_of)
+        return replace(self, open=self.open.without(found))
+
+    def rejected_pairs(self) -> pl.DataFrame:
+        """The rejected groups of one entry and one line, columns `bank` and `ledger`."""
+        pairs = [dict(group) for group in self.rejected if len(group) == len(_PAIR)]
+        rows = sorted((pair["bank"], pair["ledger"]) for pair in pairs if pair.keys() == _PAIR)
+        schema = {"bank": pl.UInt32(), "ledger": pl.UInt32()}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def unless_rejected(self, found: Found) -> Found:
+        """The groups found, without those that an operator has rejected, member for member."""
+        if not self.rejected:
+            return found
+        rows = {
+            side: sorted({r for g in self.rejected for s, r in g if s == side}) for side in _PAIR
+        }
+        touched = pl.concat(
+            getattr(found, side).filter(pl.col("row").is_in(rows[side])).select("group")
+            for side in sorted(_PAIR)
+        )
+        no = [
+            g for g, members in members_of(found.keep(touched)).items() if members in self.rejected
+        ]
+        return found.drop(pl.DataFrame({"group": no}, schema={"group": found.bank.schema["group"]}))
+
+
+_PAIR: Final = frozenset({"bank", "ledger"})
+
+
+def members_of(found: Found) -> dict[int, Members]:
+    """The members of each group as plain sets; for few groups."""
+    sets: dict[int, set[tuple[str, int]]] = {}
+    for side in sorted(_PAIR):
+        for group, row in getattr(found, side).select("group", "row").iter_rows():
+            sets.setdefault(group, set()).add((side, row))
+    return {group: frozenset(members) for group, members in sets.items()}
 
 
 def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
@@ -115,13 +169,12 @@ def _prepared(
         "counterparty_account",
         "text",
         returned.alias("returned"),
-        _label(side, member).alias("label"),
     )
 
 
-def _label(side: Side, member: str) -> pl.Expr:
-    """Side, account and id with their lengths, so that no two rows can share a label."""
-    account, name = pl.col("account_id"), pl.col(member)
+def label(side: Side) -> pl.Expr:
+    """Side, account and id with their lengths: a name that no other row of the input has."""
+    account, name = pl.col("account_id"), pl.col("member_id")
     return pl.format(
         f"{side}:{{}}:{{}}:{{}}:{{}}", account.str.len_bytes(), account, name.str.len_bytes(), name
     )
@@ -135,7 +188,12 @@ def known(text: pl.Expr, rules: Rules) -> pl.Expr:
 
 def plain_reference(reference: pl.Expr, rules: Rules) -> pl.Expr:
     """A reference without what systems change in passing: width, case, spaces, punctuation."""
-    wide = known(reference.str.strip_chars(), rules).str.normalize("NFKC").str.to_uppercase()
+    return folded(known(reference.str.strip_chars(), rules))
+
+
+def folded(text: pl.Expr) -> pl.Expr:
+    """Text by its letters and digits alone, whatever their width and case; null if it has none."""
+    wide = text.str.normalize("NFKC").str.to_uppercase()
     bare = wide.str.replace_all(r"[^\p{L}\p{N}]+", "")
     return pl.when(bare != "").then(bare)
 
@@ -168,3 +226,11 @@ def in_window(bank_date: pl.Expr, ledger_date: pl.Expr, rules: Rules) -> pl.Expr
     """Whether the bank booked within the rules' calendar days around the ledger's date."""
     days = (bank_date - ledger_date).dt.total_days()
     return days.is_between(-rules.window_days_before, rules.window_days_after)
+
+
+def says(text: pl.Expr, words: Iterable[str]) -> pl.Expr:
+    """Whether the text has one of the words; a Latin word only whole: no fee in a coffee."""
+    listed = [re.escape(word) for word in words]
+    edged = [rf"(?-u:\b){word}(?-u:\b)" if word.isascii() else word for word in listed]
+    pattern = "(?i)" + "|".join(edged) if edged else r"[^\s\S]"
+    return text.str.contains(pattern).fill_null(value=False)

@@ -1,7 +1,9 @@
-"""Pass 3: one side books a batch as one sum, the other its payments, and both name the batch.
+"""Pass 4: both sides name a batch, and it comes to the same on both, however each divides it.
 
-Only whole groups: every open row that names the batch takes part, nothing is searched for. A batch
-goes one way, so its returns, which may carry its name, are a group of their own.
+One sum against its payments is the common case; where both sides have several rows, the name and
+the sum still hold. Only whole groups: every open row that names the batch takes part, nothing is
+searched for. A batch goes one way, so its returns, which may carry its name, are a group of their
+own.
 """
 
 from __future__ import annotations
@@ -19,11 +21,10 @@ BATCH: Final = ("account", "batch", "way")
 
 
 def find(scene: Scene) -> Found:
-    """Batches of equal sum with one row on at least one side."""
+    """Batches of equal sum."""
     bank, ledger = batched(scene.open.bank), batched(scene.open.ledger)
     both = totals(bank).join(totals(ledger), on=BATCH, suffix="_ledger")
-    one_sided = pl.min_horizontal("count", "count_ledger") == 1
-    whole = both.filter(one_sided & (pl.col("total") == pl.col("total_ledger")))
+    whole = both.filter(pl.col("total") == pl.col("total_ledger"))
     return members(whole.select(*BATCH, "group"), bank, ledger)
 
 

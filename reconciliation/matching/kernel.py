@@ -1,30 +1,34 @@
 """Entries and lines in, matches and cases out.
 
-Every input row ends in exactly one match or exactly one case. The same rows in any order, with the
-same rules and date, give the same bytes.
+Every open row ends in exactly one match or exactly one case; an operator's decision may take a part
+of a row first. The same rows in any order, with the same rules, decisions and date, give the same
+bytes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from reconciliation import breaks
-from reconciliation.details import described
 from reconciliation.frames import normalise
 from reconciliation.matching import (
     amount_window,
     declared_batch,
+    equal_sets,
+    fees,
     own_id,
     reference,
     repeats,
     returns,
+    subset_sum,
 )
 from reconciliation.matching.cases import taken
 from reconciliation.matching.core import Found, Scene, Sides, prepare
+from reconciliation.matching.pins import Pinned, read_pins, remaining
+from reconciliation.matching.writing import Claim, written_cases, written_matches, written_searches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,45 +47,60 @@ EXACT: Final[Mapping[str, Pass]] = {
 }
 """Passes that rest on an identifier, by the rule's name, in order."""
 
-BY_AMOUNT: Final[Mapping[str, Pass]] = {"amount_window": amount_window.find}
-"""Passes that rest on amount and time."""
-
-RULES: Final = (*EXACT, *BY_AMOUNT)
+RULES: Final = (
+    *("pin", *EXACT),
+    *("fee_adjustment", "amount_window", "subset_sum", "equal_amounts"),
+)
 """Every rule's name, in order."""
 
 _NAMED_BY_EVIDENCE: Final[tuple[Classifier, ...]] = (
     breaks.same_id,
     breaks.other_currency,
-    breaks.wrong_account,
     breaks.returned_by_id,
     breaks.same_reference,
 )
-_NAMED_BY_ABSENCE: Final[tuple[Classifier, ...]] = (
-    breaks.batch_total,
+_NAMED_BY_LIKENESS: Final[tuple[Classifier, ...]] = (
     breaks.crowded,
     breaks.tied,
     breaks.returned,
     repeats.afterwards,
     breaks.in_transit,
+)
+_NAMED_BY_ABSENCE: Final[tuple[Classifier, ...]] = (
     breaks.missing_in_bank,
     breaks.missing_in_ledger,
 )
 
 
+NO_SEARCHES: Final = pl.DataFrame(
+    schema={
+        "side": pl.String(),
+        "account_id": pl.String(),
+        "member_id": pl.String(),
+        **{name: kind for name, kind in subset_sum.SEARCHES.items() if name not in ("side", "row")},
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a run; both frames are sorted and hold one row a member.
+    """What came of a run; every frame is sorted, the first two hold one row a member.
 
     Attributes:
-        matches: match_id, status ("automatic"), rule, side, account_id, currency, member_id,
-            allocated_minor (fen). Bank and ledger sums of a match are equal.
+        matches: match_id, status ("automatic" or "proposed"), rule, side, account_id, currency,
+            member_id, allocated_minor (fen). Bank sum = ledger sum + adjustments of a match: of a
+            proposed charge the side is "adjustment" and the member the charge's name. The rows of
+            a proposed match are open items until a person accepts it.
         cases: case_id, kind, cause, side, account_id, currency, member_id, amount_minor (fen),
             detail (one sentence). A case's id depends on its members only, so that a case that
             ages from one kind into another stays the same case.
+        searches: side, account_id, member_id (of the row whose amount was to be made up) and what
+            `subset_sum.SEARCHES` says of the search.
     """
 
     matches: pl.DataFrame
     cases: pl.DataFrame
+    searches: pl.DataFrame = field(default_factory=NO_SEARCHES.clear)
 
 
 @dataclass(slots=True)
@@ -89,20 +108,64 @@ class _Run:
     """A run under way: the scene, and what has been taken from it so far."""
 
     scene: Scene
-    found: list[tuple[str, Found]]
+    claims: list[Claim]
     cases: list[pl.DataFrame]
+    searches: pl.DataFrame
+
+    def claim(self, claim: Claim) -> None:
+        self.claims.append(claim)
+        self.scene = self.scene.without(claim.found)
+
+    def found(self, rule: str, found: Found, *, sure: bool = True) -> None:
+        """Takes a rule's groups; without a person only what is sure, where the rules allow it."""
+        automatic = sure and rule in self.scene.rules.automatic
+        kept = self.scene.unless_rejected(found)
+        self.claim(Claim(rule, "automatic" if automatic else "proposed", kept))
 
     def pair(self, passes: Mapping[str, Pass]) -> None:
         for rule, find in passes.items():
-            found = find(self.scene)
-            self.found.append((rule, found))
-            self.scene = self.scene.without(found)
+            self.found(rule, find(self.scene))
+
+    def by_amount(self) -> None:
+        pairs = amount_window.find(self.scene)
+        self.found("amount_window", pairs.sure)
+        self.found("amount_window", pairs.doubtful, sure=False)
+
+    def adjust(self) -> None:
+        if self.scene.rules.fees:
+            adjusted = fees.find(self.scene)
+            self.claim(Claim("fee_adjustment", "proposed", adjusted.found, adjusted.adjustments))
+
+    def add_up(self) -> None:
+        sums = subset_sum.find(self.scene)
+        self.found("subset_sum", sums.automatic)
+        self.found("subset_sum", sums.proposed, sure=False)
+        self.searches = sums.searches
 
     def name(self, *classifiers: Classifier) -> None:
         for classify in classifiers:
-            cases = classify(self.scene)
-            self.cases.append(cases)
-            self.scene = self.scene.without(taken(cases))
+            self.take(classify(self.scene))
+
+    def take(self, cases: pl.DataFrame) -> None:
+        kept = _without_rejected(cases, self.scene)
+        self.cases.append(kept)
+        self.scene = self.scene.without(taken(kept))
+
+
+def _without_rejected(cases: pl.DataFrame, scene: Scene) -> pl.DataFrame:
+    """No case of a pair that an operator has taken apart: each half is named for itself."""
+    pairs = scene.rejected_pairs() if scene.rejected else pl.DataFrame()
+    if pairs.is_empty() or cases.is_empty():
+        return cases
+    key = ["kind", "cause", "group"]
+    halves = [
+        cases.filter(pl.col("side") == side, pl.len().over(key) == 2).select(  # noqa: PLR2004 -- a pair
+            *key, pl.col("row").alias(side)
+        )
+        for side in ("bank", "ledger")
+    ]
+    apart = halves[0].join(halves[1], on=key).join(pairs, on=["bank", "ledger"], how="semi")
+    return cases.join(apart, on=key, how="anti", maintain_order="left")
 
 
 def match(
@@ -111,34 +174,115 @@ def match(
     rules: Rules,
     as_of: date,
     closed: pl.DataFrame | None = None,
+    *,
+    pins: pl.DataFrame | None = None,
 ) -> Result:
     """Matches bank entries with ledger lines and names what does not match.
 
     Args:
         bank: entries, columns as `frames.BANK`, any order, optional columns may be missing.
         ledger: lines, columns as `frames.LEDGER`, likewise.
-        rules: windows, words and limits.
+        rules: windows, words, limits, and what may be automatic.
         as_of: the day that the age of an open line is counted to.
         closed: rows of either frame (columns side, account_id, member_id) that an earlier run has
             matched. They are never paired or named again; they only tell what an open row repeats
             or undoes.
+        pins: what operators decided, columns as `pins.PINS`.
 
     Raises:
-        InputError: either frame does not fit its shape.
+        InputError: a frame does not fit its shape, or a decision does not fit the rows.
     """
+    opening = _opening(bank, ledger, rules, closed, pins)
+    run = _begin(opening, rules, as_of)
+    run.name(breaks.wrong_account)
+    return _finished(run, opening)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What a run begins with.
+
+    Attributes:
+        every: all rows as given.
+        open: those that are open once decisions are taken, with what remains of them.
+        pinned: the decisions.
+    """
+
+    every: Sides
+    open: Sides
+    pinned: Pinned
+
+
+def _opening(
+    bank: pl.DataFrame,
+    ledger: pl.DataFrame,
+    rules: Rules,
+    closed: pl.DataFrame | None,
+    pins: pl.DataFrame | None,
+) -> _Opening:
     every = prepare(normalise(bank, "bank"), normalise(ledger, "ledger"), rules)
     opened = every if closed is None else every.without(_rows_of(closed, every))
-    run = _Run(Scene(opened, every, rules, as_of), [], [])
+    if pins is None:
+        return _Opening(every, opened, Pinned(NOTHING_PINNED, frozenset()))
+    pinned = read_pins(pins, opened)
+    return _Opening(every, remaining(opened, pinned.found), pinned)
+
+
+_PINNED: Final = {
+    "row": pl.UInt32(),
+    "allocated": pl.Int64(),
+    "group": pl.UInt32(),
+    "name": pl.String(),
+}
+NOTHING_PINNED: Final = Found(pl.DataFrame(schema=_PINNED), pl.DataFrame(schema=_PINNED))
+
+
+def _begin(opening: _Opening, rules: Rules, as_of: date) -> _Run:
+    scene = Scene(opening.open, opening.every, rules, as_of, opening.pinned.rejected)
+    return _Run(scene, [Claim("pin", "automatic", opening.pinned.found)], [], subset_sum.NONE)
+
+
+def _finished(run: _Run, opening: _Opening) -> Result:
+    """The run with every pass gone through."""
     run.pair(EXACT)
     # The first round left every repeated key alone. With repeats set aside, originals can pair.
     run.name(repeats.before_amounts)
     run.pair(EXACT)
+    run.adjust()
     run.name(*_NAMED_BY_EVIDENCE)
-    run.pair(BY_AMOUNT)
+    run.by_amount()
+    run.name(breaks.batch_total)
+    run.add_up()
+    run.found("equal_amounts", equal_sets.find(run.scene))
+    run.name(*_NAMED_BY_LIKENESS)
+    run.take(breaks.search_limited(run.searches, run.scene))
     run.name(*_NAMED_BY_ABSENCE)
-    result = Result(_matches(run.found, every, rules), _cases(run.cases, every, rules, as_of))
-    _check_conserved(result, opened)
-    return result
+    _check_conserved(run, opening.open)
+    return _result(run, opening)
+
+
+def _result(run: _Run, opening: _Opening) -> Result:
+    rows = _as_open(opening)
+    rules = run.scene.rules
+    return Result(
+        written_matches(run.claims, rows, rules),
+        written_cases(run.cases, rows, run.searches, rules, run.scene.as_of),
+        written_searches(run.searches, rows),
+    )
+
+
+def _as_open(opening: _Opening) -> Sides:
+    """All rows in order, those that were taken in part with the amount that remains."""
+    if opening.pinned.found.bank.is_empty() and opening.pinned.found.ledger.is_empty():
+        return opening.every
+    pairs = ((opening.every.bank, opening.open.bank), (opening.every.ledger, opening.open.ledger))
+    bank, ledger = (
+        every.join(left.select("row", left="amount"), on="row", how="left", maintain_order="left")
+        .with_columns(pl.coalesce("left", "amount").alias("amount"))
+        .drop("left")
+        for every, left in pairs
+    )
+    return Sides(bank, ledger)
 
 
 def _rows_of(closed: pl.DataFrame, every: Sides) -> Found:
@@ -152,86 +296,28 @@ def _rows_of(closed: pl.DataFrame, every: Sides) -> Found:
     return Found(bank, ledger)
 
 
-def _matches(found: list[tuple[str, Found]], every: Sides, rules: Rules) -> pl.DataFrame:
-    """The groups found, with their members' names and the id made of them."""
-    columns = ("row", "account_id", "currency", "member_id", "amount", "label")
-    parts = []
-    for side, rows in (("bank", every.bank), ("ledger", every.ledger)):
-        groups = pl.concat(
-            getattr(groups, side).with_columns(rule=pl.lit(rule)) for rule, groups in found
-        )
-        named = groups.join(rows.select(columns), on="row")
-        parts.append(named.with_columns(side=pl.lit(side)))
-    members = pl.concat(parts).sort("group", "side", "row")
-    return _with_ids(members, rules).select(
-        "match_id",
-        pl.lit("automatic").alias("status"),
-        "rule",
-        "side",
-        "account_id",
-        "currency",
-        "member_id",
-        pl.col("amount").alias("allocated_minor"),
-    )
-
-
-def _with_ids(members: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Each match's id: SHA-256 over its members, rule and rules version, 32 hexadecimal digits."""
-    groups = members.group_by("group", maintain_order=True).agg(
-        pl.col("label").str.join(","), pl.col("rule").first()
-    )
-    said = groups.select(pl.format(f"{{}}|{{}}|{rules.version}", "label", "rule")).to_series()
-    ids = pl.Series("match_id", [digest(text) for text in said], dtype=pl.String)
-    return members.join(groups.select("group", ids), on="group", how="left", maintain_order="left")
-
-
-def digest(text: str) -> str:
-    """The first 32 hexadecimal digits of the text's SHA-256."""
-    return sha256(text.encode()).hexdigest()[:32]
-
-
-def _cases(cases: list[pl.DataFrame], every: Sides, rules: Rules, as_of: date) -> pl.DataFrame:
-    """The cases with their members' names, ids and sentences."""
-    parts = pl.concat(cases)
-    named = [
-        parts.filter(pl.col("side") == side)
-        .join(rows, on="row")
-        .join(rows.select(other="row", other_id="member_id"), on="other", how="left")
-        for side, rows in (("bank", every.bank), ("ledger", every.ledger))
-    ]
-    members = pl.concat(named).sort("kind", "cause", "group", "side", "row")
-    return described(members, rules, as_of).select(
-        "case_id",
-        "kind",
-        "cause",
-        "side",
-        "account_id",
-        "currency",
-        "member_id",
-        pl.col("amount").alias("amount_minor"),
-        "detail",
-    )
-
-
 class ConservationError(RuntimeError):
     """A defect of the kernel: a row was lost or used twice, or a match does not add up."""
 
 
-def _check_conserved(result: Result, opened: Sides) -> None:
+def _check_conserved(run: _Run, opened: Sides) -> None:
     """Each open row is a member once, and each match allocates the same on both sides.
+
+    Decisions were checked when they were read.
 
     Raises:
         ConservationError: otherwise; nothing of such a run may be used.
     """
-    key = ["side", "account_id", "member_id"]
-    used = pl.concat([result.matches.select(key), result.cases.select(key)])
-    if used.height != opened.bank.height + opened.ledger.height or used.is_duplicated().any():
-        raise ConservationError("a row is missing from the result, or in it more than once")
-    signed = (
-        pl.when(pl.col("side") == "bank")
-        .then("allocated_minor")
-        .otherwise(-pl.col("allocated_minor"))
-    )
-    sums = result.matches.group_by("match_id").agg(signed.sum().alias("sum"))
-    if (sums["sum"] != 0).any():
-        raise ConservationError("a match does not allocate the same amount on both sides")
+    claims = [claim for claim in run.claims if claim.rule != "pin"]
+    named = [taken(cases) for cases in run.cases]
+    for side in ("bank", "ledger"):
+        rows = getattr(opened, side)
+        parts = [getattr(found, side)["row"] for found in [*(c.found for c in claims), *named]]
+        used = pl.concat([part.cast(pl.UInt32) for part in parts])
+        if len(used) != rows.height or not used.sort().equals(
+            rows["row"].sort(), check_names=False
+        ):
+            raise ConservationError("a row is missing from the result, or in it more than once")
+    for claim in claims:
+        if not claim.is_even(opened):
+            raise ConservationError("a match does not allocate the same amount on both sides")

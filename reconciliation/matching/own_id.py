@@ -1,4 +1,4 @@
-"""Pass 1: the bank names our own payment id, and the amount is the payment's.
+"""Pass 2: the bank names our own payment id, and the amount is the payment's.
 
 The amount carries its sign, so a payment and its return, which share the id, make two pairs.
 """

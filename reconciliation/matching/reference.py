@@ -1,4 +1,4 @@
-"""Pass 2: the same reference, as a person would read it, and the same amount."""
+"""Pass 3: the same reference, as a person would read it, and the same amount."""
 
 from __future__ import annotations
 

@@ -141,6 +141,11 @@ def _same_print(scene: Scene, side: Side) -> pl.DataFrame:
     dates = ("date", "date_other") if side == "bank" else ("date_other", "date")
     near = in_window(pl.col(dates[0]), pl.col(dates[1]), scene.rules)
     same = (pl.col("ref") == pl.col("ref_other")).fill_null(value=False)
-    offers = met.filter(near | same).group_by("row").len("offers")
+    # a reference that agrees tells more than a day that is near
+    offers = (
+        met.group_by("row")
+        .agg(same=same.sum(), near=(near & ~same).sum())
+        .select("row", offers=pl.when(pl.col("same") > 0).then("same").otherwise("near"))
+    )
     counted = alike.join(offers, on="row", how="inner")
     return _echoes(counted.filter(pl.col("offers") == 1, pl.col("closed") == 0))

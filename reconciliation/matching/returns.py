@@ -1,6 +1,6 @@
-"""Pass 4: money that came back, named by the original id in whichever field the bank chose.
+"""Pass 5: money that came back, named by the original id in whichever field the bank chose.
 
-Where the bank repeats the id in its own field, pass 1 has paired the return with the ledger's
+Where the bank repeats the id in its own field, pass 2 has paired the return with the ledger's
 correction line already. This pass finds the id in the reference instead, on either side. It looks
 at credits only: a payment id on a ledger credit means a correction.
 """

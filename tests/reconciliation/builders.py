@@ -43,8 +43,23 @@ def run(
 
 
 def matched(result: Result) -> dict[str, set[frozenset[str]]]:
-    """The members of every match, by rule."""
-    groups = result.matches.group_by("rule", "match_id").agg("member_id")
+    """The members of every match that needs no person, by rule."""
+    return _by_rule(result, "automatic")
+
+
+def proposed(result: Result) -> dict[str, set[frozenset[str]]]:
+    """The members of every match that a person has to accept, by rule."""
+    return _by_rule(result, "proposed")
+
+
+def paired(result: Result) -> dict[str, set[frozenset[str]]]:
+    """The members of every match, whether it needs a person or not, by rule."""
+    return matched(result) | proposed(result)
+
+
+def _by_rule(result: Result, status: str) -> dict[str, set[frozenset[str]]]:
+    matches = result.matches.filter(status=status)
+    groups = matches.group_by("rule", "match_id").agg("member_id")
     found: dict[str, set[frozenset[str]]] = defaultdict(set)
     for rule, _, members in groups.iter_rows():
         found[rule].add(frozenset(members))

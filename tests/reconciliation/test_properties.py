@@ -26,6 +26,7 @@ from tests.reconciliation.builders import (
     entry,
     ledger_frame,
     line,
+    proposed,
     run,
 )
 
@@ -115,7 +116,9 @@ def test_no_pair_by_amount_had_another_candidate(bank: list[Row], ledger: list[R
             "kind", "cause", "side", "account_id", "member_id"
         ).iter_rows()
         if (kind, cause) == ("ambiguous", "equal_amounts")
-    }
+    } | set(
+        result.matches.filter(rule="equal_amounts").select("side", "account_id", "member_id").rows()
+    )
     pairs = result.matches.filter(pl.col("rule") == "amount_window").partition_by("match_id")
     for pair in pairs:
         (account, e), (_, m) = pair.sort("side").select("account_id", "member_id").rows()
@@ -282,7 +285,7 @@ class City:
         for copy in "ab":
             self.bank.append(entry(f"e{n}{copy}", amount, day, **account))
             self.ledger.append(line(f"l{n}{copy}", amount, day, **account))
-        self.plant("ambiguous", "equal_amounts", f"e{n}a", f"e{n}b", f"l{n}a", f"l{n}b")
+        self.plant("proposed", "equal_amounts", f"e{n}a", f"e{n}b", f"l{n}a", f"l{n}b")
 
 
 PLANTS = (
@@ -297,7 +300,10 @@ def test_finds_every_planted_break_with_its_kind_and_nothing_else(seed: int) -> 
     for plant in city.chance.choices(PLANTS, weights=[40, 6] + [2] * 9, k=1500):
         plant(city)
     result = run(city.bank, city.ledger)
-    assert cased(result) == city.truth
+    offered = proposed(result)
+    assert offered.keys() <= {"equal_amounts", "amount_window"}
+    sets = {("proposed", "equal_amounts"): offered["equal_amounts"]}
+    assert cased(result) | sets == city.truth
     numbers = result.matches.group_by("match_id").agg(
         pl.col("member_id").str.extract(r"(\d+)").n_unique().alias("events")
     )

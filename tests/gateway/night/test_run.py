@@ -90,7 +90,7 @@ async def test_each_open_item_is_in_one_open_case_and_the_proof_is_zero(world: W
 
     cases = await world.rows(t.cases)
     assert sorted((case["kind"], case["cause"]) for case in cases) == [
-        ("ambiguous", "equal_amounts"),
+        ("ambiguous", "proposed_equal_amounts"),
         ("duplicate_bank", "repeated_entry"),
         ("missing_in_ledger", "bank_fee"),
         ("missing_in_ledger", "unidentified_receipt"),

@@ -29,7 +29,7 @@ async def service(world: World) -> ReconciliationServicer:
     await world.line("f1", -300, TODAY - DAY, payment_id="p1")
     await world.statement("f1", TODAY, [{"amount_minor": -301, "end_to_end_id": "p1"}])
     await world.line("f1", 40, TODAY - 9 * DAY)
-    await world.line("f2", 50, TODAY)
+    await world.line("f2", 50, TODAY, counterparty_name="某业主")
     world.calls(Role.OPERATOR, party_id="gateway")
     return ReconciliationServicer(world.store, world.clock)
 
@@ -107,7 +107,8 @@ async def test_a_closed_case_is_no_longer_listed_but_can_be_read(
 ) -> None:
     await _start(service)
     (case,) = (await _cases(service, parent="funds/f2")).cases
-    await world.statement("f2", TODAY, [{"amount_minor": 50}])
+    receipt = {"amount_minor": 50, "counterparty_name": "某业主"}
+    await world.statement("f2", TODAY, [receipt])
     await _start(service, "r2")
 
     assert list((await _cases(service, parent="funds/f2")).cases) == []

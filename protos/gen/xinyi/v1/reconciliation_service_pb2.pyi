@@ -48,6 +48,8 @@ class _CaseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseKind.Val
     """Ids agree, accounts differ."""
     CASE_KIND_AMBIGUOUS: _CaseKind.ValueType  # 9
     """Several lines or entries fit equally well; nothing is paired by chance."""
+    CASE_KIND_SEARCH_LIMITED: _CaseKind.ValueType  # 10
+    """Too many combinations to search within bounds: not searched to the end, which is not the same as not found."""
 
 class CaseKind(_CaseKind, metaclass=_CaseKindEnumTypeWrapper):
     """What kind of mismatch a case is."""
@@ -72,6 +74,8 @@ CASE_KIND_WRONG_ACCOUNT: CaseKind.ValueType  # 8
 """Ids agree, accounts differ."""
 CASE_KIND_AMBIGUOUS: CaseKind.ValueType  # 9
 """Several lines or entries fit equally well; nothing is paired by chance."""
+CASE_KIND_SEARCH_LIMITED: CaseKind.ValueType  # 10
+"""Too many combinations to search within bounds: not searched to the end, which is not the same as not found."""
 Global___CaseKind: _TypeAlias = CaseKind  # noqa: Y015
 
 class _CaseSide:

@@ -1,0 +1,50 @@
+"""Before all passes over one account: ids of ours that bank and ledger have on two accounts.
+
+This is the one question that reaches over accounts, so it is asked first and of few rows: those
+whose id and amount the other side does not have on the same account. Once it is answered every
+account can be matched for itself, in any division of the work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from reconciliation.matching.core import Found, Sides
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HERE: Final = ("account", "amount", "own")
+_ANYWHERE: Final = ("currency", "amount", "own")
+
+
+def stranded(opened: Sides) -> Sides:
+    """Rows with an id of ours that the other side has not on this account with this amount."""
+    bank, ledger = opened.bank.drop_nulls("own"), opened.ledger.drop_nulls("own")
+    return Sides(_lacking(bank, ledger), _lacking(ledger, bank))
+
+
+def _lacking(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    return rows.join(others.select(_HERE), on=_HERE, how="anti", maintain_order="left")
+
+
+def find(alone: Sides) -> Found:
+    """Of stranded rows the pairs that share id, amount and currency with one other account only.
+
+    Where an account has several such rows, the first is the one; the rest repeat it.
+    """
+    shared = _on_one_account(alone.bank).join(
+        _on_one_account(alone.ledger), on=_ANYWHERE, suffix="_ledger"
+    )
+    pairs = shared.select(group="row", row="row", ledger="row_ledger").sort("group")
+    return Found(pairs.select("group", "row"), pairs.select("group", row="ledger"))
+
+
+def _on_one_account(rows: pl.DataFrame) -> pl.DataFrame:
+    first: Sequence[str] = ("date", "row")
+    groups = rows.group_by(_ANYWHERE).agg(
+        pl.col("account").n_unique(), pl.col("row").sort_by(first).first()
+    )
+    return groups.filter(pl.col("account") == 1).drop("account")

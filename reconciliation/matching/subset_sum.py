@@ -1,0 +1,366 @@
+"""Pass 9: several rows of one side that add up to one of the other, and nobody has said so.
+
+Only among what every other pass has left, only within the window of days, and only within budgets.
+A sum that comes out even proves little: it counts only if it is the only one, if none of its rows
+is wanted elsewhere, and, for a match without a person, if hardly any accident could bring it about.
+Where a budget ends a search, the row is handed over as not searched, never as not found.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from reconciliation.matching import repeats
+from reconciliation.matching.amount_window import EQUAL, candidates, crowds
+from reconciliation.matching.core import Found, says
+from reconciliation.matching.search import accidents, sums_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from fractions import Fraction
+
+    from reconciliation.frames import Side
+    from reconciliation.matching.core import Scene
+    from reconciliation.rules import Rules
+
+SEARCHES: Final = {
+    "side": pl.String(),
+    "row": pl.UInt32(),
+    "limit": pl.String(),
+    "candidates": pl.Int64(),
+    "states": pl.Int64(),
+    "solutions": pl.Int64(),
+    "expected_accidents": pl.String(),
+}
+"""One row a search that found something or was stopped. `limit` names what stopped it
+("candidates", "states", "account"; null if nothing did), `expected_accidents` is E, a fraction."""
+
+NONE: Final = pl.DataFrame(schema=SEARCHES)
+
+_ITEM: Final = ("account", "way", "row", "amount", "day", "own", "batch")
+_LEAST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An open row; `amount` without its sign, `day` counted from an epoch."""
+
+    side: Side
+    row: int
+    amount: int
+    day: int
+    own: str | None
+    batch: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What came of one target.
+
+    Attributes:
+        target: the row whose amount was to be made up.
+        count: how many rows could have had a part in it.
+        states: how many partial sums were looked at.
+        solutions: up to two sets of rows that make up the amount.
+        limit: the budget that stopped the search; None if none did.
+    """
+
+    target: Item
+    count: int
+    states: int
+    solutions: tuple[tuple[Item, ...], ...]
+    limit: str | None
+
+    @property
+    def accidents(self) -> Fraction | None:
+        """E of the only solution; None if there is not exactly one."""
+        if self.limit is not None or len(self.solutions) != 1:
+            return None
+        amounts = [item.amount for item in self.solutions[0]]
+        return accidents(self.count, amounts, self.target.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What the pass found.
+
+    Attributes:
+        automatic: groups that need no person.
+        proposed: groups that do.
+        searches: columns as `SEARCHES`.
+    """
+
+    automatic: Found
+    proposed: Found
+    searches: pl.DataFrame
+
+
+def find(scene: Scene) -> Sums:
+    """Sums of open rows that are the only ones to make up a row of the other side."""
+    blocked = _blocked(scene)
+    sure: list[Search] = []
+    doubtful: list[Search] = []
+    said: list[Search] = []
+    for bank, ledger in _shelves(scene):
+        searches = _searched(bank, ledger, scene.rules)
+        hits = _uncontested(searches, blocked)
+        limited = any(search.limit for search in searches)
+        for hit in hits:
+            (doubtful if limited or not _is_sure(hit, scene.rules) else sure).append(hit)
+        said += searches
+    return Sums(
+        _found(sure),
+        _found(doubtful),
+        pl.DataFrame([_report(search) for search in said], schema=SEARCHES, orient="row"),
+    )
+
+
+def _is_sure(hit: Search, rules: Rules) -> bool:
+    expected = hit.accidents
+    return expected is not None and expected <= rules.accident_bound()
+
+
+def _blocked(scene: Scene) -> frozenset[tuple[str, int]]:
+    """Rows that something better may be said of; they count as answers, but make no match."""
+    pairs, full = candidates(scene), crowds(scene)
+    echoes = _echoes(scene)
+    rules = scene.rules
+    said = pl.concat_str("text", "counterparty_name", separator=" ", ignore_nulls=True)
+    words = (*rules.fee_words, *rules.interest_words, *rules.return_words)
+    rows = {
+        "bank": (
+            pairs["bank"],
+            scene.open.bank.join(full, on=EQUAL, how="semi")["row"],
+            echoes.bank["row"],
+            scene.open.bank.filter(says(said, words))["row"],
+        ),
+        "ledger": (
+            pairs["ledger"],
+            scene.open.ledger.join(full, on=EQUAL, how="semi")["row"],
+            echoes.ledger["row"],
+        ),
+    }
+    return frozenset((side, row) for side, parts in rows.items() for part in parts for row in part)
+
+
+def _echoes(scene: Scene) -> Found:
+    """Rows that repeat a matched one; of rows alike that are all open, each may be a part."""
+    repeated = repeats.afterwards(scene)
+    return Found(
+        *(
+            repeated.filter(pl.col("side") == side)
+            .join(rows, left_on="other", right_on="row", how="anti")
+            .select("group", "row")
+            for side, rows in (("bank", scene.open.bank), ("ledger", scene.open.ledger))
+        )
+    )
+
+
+# --- which rows are looked at --------------------------------------------------------------------
+
+
+def _shelves(scene: Scene) -> Iterator[tuple[list[Item], list[Item]]]:
+    """Both sides of each account and direction in which some sum may come out, in order."""
+    bank = _rows(scene.open.bank.filter(~pl.col("returned")))
+    ledger = _rows(scene.open.ledger)
+    worth = _worth_it(bank, ledger, scene.rules.subset_items)
+    by_key = [
+        {key: list(rows) for key, rows in _grouped(side, frame.join(worth, on=_SHELF, how="semi"))}
+        for side, frame in _sides(bank, ledger)
+    ]
+    for key in sorted(by_key[0].keys() & by_key[1].keys()):
+        yield by_key[0][key], by_key[1][key]
+
+
+_SHELF: Final = ("account", "way")
+
+
+def _sides(bank: pl.DataFrame, ledger: pl.DataFrame) -> tuple[tuple[Side, pl.DataFrame], ...]:
+    return (("bank", bank), ("ledger", ledger))
+
+
+def _rows(rows: pl.DataFrame) -> pl.DataFrame:
+    amounts = rows.filter(pl.col("amount") != 0).with_columns(
+        way=pl.col("amount").sign(),
+        amount=pl.col("amount").abs(),
+        day=pl.col("date").dt.epoch("d").cast(pl.Int64),
+    )
+    return amounts.select(_ITEM)
+
+
+def _worth_it(bank: pl.DataFrame, ledger: pl.DataFrame, items: int) -> pl.DataFrame:
+    """Accounts and directions in which a row lies between the least and the greatest sum."""
+    both = _extent(bank, items).join(_extent(ledger, items), on=_SHELF, suffix="_ledger")
+    one_to_many = (pl.col("most") >= pl.col("low_ledger")) & (
+        pl.col("least") <= pl.col("high_ledger")
+    )
+    many_to_one = (pl.col("most_ledger") >= pl.col("low")) & (
+        pl.col("least_ledger") <= pl.col("high")
+    )
+    return both.filter(one_to_many | many_to_one).select(_SHELF)
+
+
+def _extent(rows: pl.DataFrame, items: int) -> pl.DataFrame:
+    """Least and greatest amount, and least and greatest sum; no sum of a single row."""
+    amount = pl.col("amount")
+    several = pl.len() >= _LEAST
+    return rows.group_by(_SHELF).agg(
+        least=amount.min(),
+        most=amount.max(),
+        low=pl.when(several).then(amount.bottom_k(_LEAST).sum()),
+        high=pl.when(several).then(amount.top_k(items).sum()),
+    )
+
+
+def _grouped(side: Side, rows: pl.DataFrame) -> Iterator[tuple[tuple[int, int], Iterable[Item]]]:
+    ordered = rows.select(_ITEM).sort("account", "way", "row").iter_rows()
+    for key, group in groupby(ordered, key=lambda row: (row[0], row[1])):
+        yield key, [Item(side, *row[2:]) for row in group]
+
+
+# --- searching -----------------------------------------------------------------------------------
+
+
+def _searched(bank: Sequence[Item], ledger: Sequence[Item], rules: Rules) -> list[Search]:
+    """A search for every row of either side for which there is something to say."""
+    before, after = rules.window_days_before, rules.window_days_after
+    desk = _Desk(rules, rules.subset_account_states)
+    entries = [desk.search(t, stock) for stock in [_Stock(ledger, after, before)] for t in bank]
+    lines = [desk.search(t, stock) for stock in [_Stock(bank, before, after)] for t in ledger]
+    return [search for search in (*entries, *lines) if search is not None]
+
+
+class _Stock:
+    """Rows of one side by day, for questions by window."""
+
+    def __init__(self, items: Sequence[Item], back: int, ahead: int) -> None:
+        self.items = sorted(items, key=lambda item: (item.day, item.row))
+        self.days = [item.day for item in self.items]
+        amounts = sorted(item.amount for item in items)
+        self.least = amounts[0]
+        self.amounts = amounts
+        self.back, self.ahead = back, ahead
+
+    def around(self, day: int) -> Sequence[Item]:
+        """The rows that may belong to a row of the other side of that day."""
+        first = bisect_left(self.days, day - self.back)
+        return self.items[first : bisect_right(self.days, day + self.ahead)]
+
+
+@dataclass(slots=True)
+class _Desk:
+    """Searches of one account and direction, on one budget."""
+
+    rules: Rules
+    left: int
+
+    def search(self, target: Item, stock: _Stock) -> Search | None:
+        """What came of a target; None if there is nothing to it."""
+        if not self._possible(target, stock):
+            return None
+        if self.left <= 0:
+            return Search(target, 0, 0, (), "account")
+        parts = self._parts(target, stock)
+        if len(parts) > self.rules.subset_candidates:
+            return Search(target, len(parts), 0, (), "candidates")
+        if len(parts) < _LEAST or _top(parts, self.rules.subset_items) < target.amount:
+            return None
+        return self._sums(target, parts)
+
+    def _possible(self, target: Item, stock: _Stock) -> bool:
+        """Whether the least and the greatest sum of all rows leave room for the target."""
+        items = self.rules.subset_items
+        low, high = sum(stock.amounts[:_LEAST]), sum(stock.amounts[-items:])
+        return len(stock.amounts) >= _LEAST and low <= target.amount <= high
+
+    def _parts(self, target: Item, stock: _Stock) -> list[Item]:
+        """Rows that may be a part of the target, no more of them than it takes to give up."""
+        parts: list[Item] = []
+        most = target.amount - stock.least
+        for item in stock.around(target.day):
+            self.left -= 1
+            if item.amount <= most and _agree(target, item):
+                parts.append(item)
+                if len(parts) > self.rules.subset_candidates:
+                    break
+        return parts
+
+    def _sums(self, target: Item, parts: Sequence[Item]) -> Search | None:
+        states = max(min(self.rules.subset_states, self.left), 0)
+        amounts = [item.amount for item in parts]
+        answer = sums_to(amounts, target.amount, self.rules.subset_items, states)
+        self.left -= answer.states
+        sets = tuple(tuple(parts[n] for n in solution) for solution in answer.solutions)
+        limit = None
+        if answer.capped:
+            limit = "states" if states == self.rules.subset_states else "account"
+        if limit is None and not sets:
+            return None
+        return Search(target, len(parts), answer.states, sets, limit)
+
+
+def _top(parts: Sequence[Item], items: int) -> int:
+    return sum(sorted((item.amount for item in parts), reverse=True)[:items])
+
+
+def _agree(one: Item, other: Item) -> bool:
+    """Neither ids nor batches contradict."""
+    return _same(one.own, other.own) and _same(one.batch, other.batch)
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    return one is None or other is None or one == other
+
+
+# --- judging -------------------------------------------------------------------------------------
+
+
+def _uncontested(
+    searches: Sequence[Search], blocked: frozenset[tuple[str, int]]
+) -> Iterator[Search]:
+    """Only answers none of whose rows is in any other answer, or spoken for otherwise."""
+    uses = Counter(
+        (item.side, item.row)
+        for search in searches
+        for item in {*(i for solution in search.solutions for i in solution), search.target}
+        if search.solutions
+    )
+    for search in searches:
+        if search.limit is None and len(search.solutions) == 1:
+            members = [(i.side, i.row) for i in (search.target, *search.solutions[0])]
+            if all(uses[member] == 1 and member not in blocked for member in members):
+                yield search
+
+
+def _found(hits: Sequence[Search]) -> Found:
+    """Each answer as a group, named by its first row, entries counted apart from lines."""
+    rows: dict[str, list[tuple[int, int]]] = {"bank": [], "ledger": []}
+    for hit in hits:
+        members = (hit.target, *hit.solutions[0])
+        group = min(item.row for item in members if item.side == "bank")
+        for item in members:
+            rows[item.side].append((group, item.row))
+    schema = {"group": pl.UInt32(), "row": pl.UInt32()}
+    bank, ledger = (
+        pl.DataFrame(sorted(rows[side]), schema=schema, orient="row") for side in ("bank", "ledger")
+    )
+    return Found(bank, ledger)
+
+
+def _report(search: Search) -> tuple[str, int, str | None, int, int, int, str | None]:
+    expected = search.accidents
+    return (
+        search.target.side,
+        search.target.row,
+        search.limit,
+        search.count,
+        search.states,
+        len(search.solutions),
+        None if expected is None else str(expected),
+    )
