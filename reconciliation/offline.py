@@ -36,8 +36,12 @@ class InputFile(_Value):
 
 
 class MatchFigures(_Value):
-    """One rule in one currency; amounts in fen, the bank's side (the ledger's is equal)."""
+    """One rule in one currency; amounts in fen, the bank's side.
 
+    `status` is "automatic", or "proposed" for what is open until a person accepts it.
+    """
+
+    status: str
     rule: str
     currency: str
     matches: int
@@ -84,9 +88,10 @@ class Summary(_Value):
         rules_digest: SHA-256 of the rules.
         bank: the bank file.
         ledger: the ledger file.
-        matched_bank_entries: how many entries are in a match.
-        matched_ledger_lines: how many lines are in a match.
-        matches_by_rule: matches of each rule.
+        matched_bank_entries: how many entries are in a match that needs no person.
+        matched_ledger_lines: how many lines are in such a match.
+        matches_by_rule: such matches of each rule.
+        proposed_by_rule: matches of each rule that a person has to accept.
         cases_by_kind: cases of each kind.
         matches: figures by rule and currency.
         cases: figures by kind, cause and currency.
@@ -103,6 +108,7 @@ class Summary(_Value):
     matched_bank_entries: int
     matched_ledger_lines: int
     matches_by_rule: dict[str, int]
+    proposed_by_rule: dict[str, int]
     cases_by_kind: dict[str, int]
     matches: tuple[MatchFigures, ...]
     cases: tuple[CaseFigures, ...]
@@ -201,9 +207,10 @@ def _summary(
         rules_digest=rules.digest(),
         bank=files[0],
         ledger=files[1],
-        matched_bank_entries=sum(f.bank_entries for f in matches),
-        matched_ledger_lines=sum(f.ledger_lines for f in matches),
-        matches_by_rule=_tally(result.matches, "match_id", "rule"),
+        matched_bank_entries=sum(f.bank_entries for f in matches if f.status == "automatic"),
+        matched_ledger_lines=sum(f.ledger_lines for f in matches if f.status == "automatic"),
+        matches_by_rule=_tally(result.matches.filter(status="automatic"), "match_id", "rule"),
+        proposed_by_rule=_tally(result.matches.filter(status="proposed"), "match_id", "rule"),
         cases_by_kind=_tally(result.cases, "case_id", "kind"),
         matches=matches,
         cases=cases,
@@ -222,10 +229,10 @@ def _match_figures(members: pl.DataFrame) -> tuple[MatchFigures, ...]:
     on_bank = pl.col("side") == "bank"
     rows = _figures(
         members,
-        ["rule", "currency"],
+        ["status", "rule", "currency"],
         matches=pl.col("match_id").n_unique(),
         bank_entries=on_bank.sum(),
-        ledger_lines=(~on_bank).sum(),
+        ledger_lines=(pl.col("side") == "ledger").sum(),
         amount_minor=pl.col("allocated_minor").filter(on_bank).sum(),
     )
     return tuple(MatchFigures.model_validate(row) for row in rows)

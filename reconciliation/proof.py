@@ -114,8 +114,12 @@ def _dated(rows: pl.DataFrame, result: Result, side: str, member: str, day: str)
     """Rows with their match, if any, and whether the result forgot them."""
     plain = rows.select(*PURSE, "amount_minor", member_id=member, date=day)
     key = ["account_id", "member_id"]
-    matched = result.matches.filter(pl.col("side") == side).select(*key, "match_id")
-    cased = result.cases.filter(pl.col("side") == side).select(*key, cased=pl.lit(value=True))
+    members = result.matches.filter(pl.col("side") == side)
+    matched = members.filter(status="automatic").select(*key, "match_id")
+    # What is only proposed is named, and open until a person accepts it.
+    offered = members.filter(status="proposed").select(key)
+    named = pl.concat([result.cases.filter(pl.col("side") == side).select(key), offered])
+    cased = named.unique().with_columns(cased=pl.lit(value=True))
     joined = plain.join(matched, on=key, how="left").join(cased, on=key, how="left")
     known = pl.col("match_id").is_not_null() | pl.col("cased").fill_null(value=False)
     return joined.with_columns(stray=(~known).cast(pl.Int64))

@@ -21,6 +21,7 @@ def _file(summary: str) -> Any:  # noqa: ANN401 - as typer declares it
 
 
 _MATCHES = (
+    Column("方式", "Status"),
     Column("规则", "Rule"),
     Column("匹配", "Matches", right=True),
     Column("银行笔数", "Bank entries", right=True),
@@ -76,7 +77,7 @@ def reconcile(
 
 def _clean(summary: "Summary") -> bool:
     """What is in transit is expected; anything else open, or a proof that fails, is not."""
-    named = set(summary.cases_by_kind) <= {"timing"}
+    named = set(summary.cases_by_kind) <= {"timing"} and not summary.proposed_by_rule
     return named and all(account.status == "proved" for account in summary.proof)
 
 
@@ -89,7 +90,7 @@ def _print(screen: Screen, summary: "Summary") -> None:
 def _match_rows(summary: "Summary") -> Iterator[Row]:
     for each in summary.matches:
         counts = (f"{each.matches:,}", f"{each.bank_entries:,}", f"{each.ledger_lines:,}")
-        yield each.rule, *counts, minor(each.amount_minor, each.currency)
+        yield each.status, each.rule, *counts, minor(each.amount_minor, each.currency)
 
 
 def _case_rows(summary: "Summary") -> Iterator[Row]:

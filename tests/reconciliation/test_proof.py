@@ -23,6 +23,7 @@ from tests.reconciliation.builders import (
     run,
 )
 
+PAYER: Row = {"counterparty_name": "王芳"}
 Day = tuple[int, int, int]
 """A statement: day, opening and closing balance."""
 
@@ -47,7 +48,7 @@ def proved(bank: list[Row], ledger: list[Row], days: list[Day], **more: Any) -> 
 
 
 def test_proves_a_day_on_which_everything_matched() -> None:
-    day = proved([entry("e", 100)], [line("l", 100)], [(0, 0, 100)]).to_dicts()
+    day = proved([entry("e", 100, **PAYER)], [line("l", 100, **PAYER)], [(0, 0, 100)]).to_dicts()
     assert day == [
         {
             "account_id": "ACC-1",
@@ -65,6 +66,12 @@ def test_proves_a_day_on_which_everything_matched() -> None:
     ]
 
 
+def test_a_pair_that_is_only_proposed_is_open_on_both_sides() -> None:
+    day = proved([entry("e", 100)], [line("l", 100)], [(0, 0, 100)]).row(0, named=True)
+    assert (day["open_bank_minor"], day["open_ledger_minor"]) == (100, 100)
+    assert day["status"] == "proved"
+
+
 def test_proves_a_day_with_open_items_that_explain_the_difference() -> None:
     day = proved([entry("fee", -15)], [line("due", -900)], [(0, 0, -15)]).row(0, named=True)
     assert (day["open_bank_minor"], day["open_ledger_minor"]) == (-15, -900)
@@ -72,7 +79,8 @@ def test_proves_a_day_with_open_items_that_explain_the_difference() -> None:
 
 
 def test_counts_a_pair_as_open_until_its_second_half_came() -> None:
-    days = proved([entry("e", -100, 2)], [line("l", -100, 0)], [(0, 0, 0), (1, 0, 0), (2, 0, -100)])
+    statements = [(0, 0, 0), (1, 0, 0), (2, 0, -100)]
+    days = proved([entry("e", -100, 2, **PAYER)], [line("l", -100, **PAYER)], statements)
     assert days["open_ledger_minor"].to_list() == [-100, -100, 0]
     assert days["status"].to_list() == ["proved"] * 3
 
