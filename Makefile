@@ -43,8 +43,9 @@ $(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock
 fuzz: $(FUZZER)/.ready ## attack every reader of files, SECONDS=20 each (READERS="camt mt940")
 	PYTHONPATH=$(FUZZER) $(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),20) $(READERS)
 
-bench: $(READY) ## measure the statement readers beside their yardsticks (QUICK=1 for less)
+bench: $(READY) ## measure readers and matching beside their yardsticks (QUICK=1 for less)
 	$(BIN)/python -m benchmarks.adapters $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.reconciliation $(if $(QUICK),--quick)
 
 lint: $(READY) ## ruff, mypy, the import contract, the wire contract
 	$(BIN)/ruff check .

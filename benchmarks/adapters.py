@@ -206,8 +206,15 @@ def _serial(entry: Entry) -> str:
 def mt940_seen_by_the_library(content: bytes) -> list[tuple[int, str, str, str]]:
     """The same from the library, whose amounts are decimals."""
     rows = [row.data for row in library.parse(BytesIO(content), options=OPTIONS)]
-    names = ("bank_reference", "end_to_end_reference", "purpose")
-    return [(int(row["amount"].amount * 100), *(row[name] or "" for name in names)) for row in rows]
+    return [
+        (
+            int(row["amount"].amount * 100),
+            row["bank_reference"] or "",
+            row["end_to_end_reference"] or "",
+            row["purpose"] or "",
+        )
+        for row in rows
+    ]
 
 
 def paired(
