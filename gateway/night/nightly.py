@@ -60,7 +60,7 @@ async def _run(store: Store, clock: Clock, day: date, rules: Rules, run_id: str)
         # Seconds of arithmetic: in a thread, so that other calls are answered meanwhile.
         outcome = await asyncio.to_thread(decide, seen, day, rules)
         digest = await asyncio.to_thread(seen.digest, day, rules.digest())
-        await record.write(conn, run_id, day, outcome)
+        await record.write(conn, run_id, day, outcome, clock())
         await record.finish(conn, run_id, digest, outcome.counts, clock())
         return await record.load_run(conn, run_id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,8 +60,9 @@ async def load_run(conn: AsyncConnection, run_id: str) -> Run:
     Raises:
         GatewayError: RESOURCE_NOT_FOUND.
     """
-    newest = sa.select(t.runs).order_by(t.runs.c.started_at.desc(), t.runs.c.run_id.desc()).limit(1)
-    query = newest if run_id == "latest" else sa.select(t.runs).where(t.runs.c.run_id == run_id)
+    kept = sa.select(*(t.runs.c[field.name] for field in fields(Run)))
+    newest = kept.order_by(t.runs.c.started_at.desc(), t.runs.c.run_id.desc()).limit(1)
+    query = newest if run_id == "latest" else kept.where(t.runs.c.run_id == run_id)
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         raise not_found(f"reconciliationRuns/{run_id}")
@@ -141,20 +142,39 @@ async def _end(
 # --- what it decided --------------------------------------------------------------------------
 
 
-async def write(conn: AsyncConnection, run_id: str, day: date, outcome: Outcome) -> None:
+async def write(
+    conn: AsyncConnection, run_id: str, day: date, outcome: Outcome, now: datetime
+) -> None:
     """Writes matches, settlements, cases and proofs.
 
     Raises:
         GatewayError: STORE_UNAVAILABLE if a matched row was closed otherwise since it was read.
     """
     await _lock_funds(conn, outcome.matches["fund_id"].unique().sort().to_list())
-    await _insert(conn, t.matches.insert(), outcome.matches.drop("value_date"), run_id=run_id)
+    await _insert_matches(conn, run_id, day, outcome.matches, now)
     await _close_rows(conn, outcome.matches, day)
     await _settle(conn, outcome.matches)
-    await _write_cases(conn, run_id, outcome)
+    await _write_cases(conn, run_id, outcome, now)
     await _insert_rows(
         conn, t.balance_proofs.insert(), [_proof_row(each, run_id, day) for each in outcome.proofs]
     )
+
+
+async def _insert_matches(
+    conn: AsyncConnection, run_id: str, day: date, members: pl.DataFrame, now: datetime
+) -> None:
+    shared = ["fund_id", "match_id", "account_id", "status", "rule"]
+    groups = members.select(shared).unique(maintain_order=True)
+    version = sa.select(t.runs.c.rules_version).where(t.runs.c.run_id == run_id)
+    made = {
+        "made_by": run_id,
+        "rules_version": (await conn.execute(version)).scalar_one(),
+        "date": day,
+        "created_at": now,
+    }
+    await _insert(conn, t.matches.insert(), groups, **made)
+    columns = ["fund_id", "match_id", "side", "member_id", "account_id", "allocated_minor"]
+    await _insert(conn, t.match_members.insert(), members.select(columns), made_by=run_id)
 
 
 async def _lock_funds(conn: AsyncConnection, fund_ids: Sequence[str]) -> None:
@@ -234,14 +254,14 @@ async def _settle(conn: AsyncConnection, matches: pl.DataFrame) -> None:
         await settle_lines(conn, fund_id, value_dates)
 
 
-async def _write_cases(conn: AsyncConnection, run_id: str, outcome: Outcome) -> None:
+async def _write_cases(conn: AsyncConnection, run_id: str, outcome: Outcome, now: datetime) -> None:
     """A case that is found again is the same case, however it is called now; the others close."""
     statement = pg.insert(t.cases)
     found = {name: statement.excluded[name] for name in ("run_id", "kind", "cause", "detail")}
     upsert = statement.on_conflict_do_update(
         index_elements=["fund_id", "case_id"], set_={**found, "open": sa.true()}
     )
-    await _insert(conn, upsert, outcome.cases, run_id=run_id, open=True)
+    await _insert(conn, upsert, outcome.cases, run_id=run_id, open=True, opened_at=now)
     members = pg.insert(t.case_members).on_conflict_do_nothing()
     await _insert(conn, members, outcome.members)
     gone = t.cases.c.open & (t.cases.c.run_id != run_id)

@@ -46,6 +46,10 @@ def _fund() -> sa.Column[str]:
     return sa.Column("fund_id", sa.Text, sa.ForeignKey("funds.fund_id"), primary_key=True)
 
 
+_TAKEN = "taken_minor BETWEEN least(0, amount_minor) AND greatest(0, amount_minor)"
+"""No more of a row may be matched than it is."""
+
+
 # --- the register -----------------------------------------------------------------------------
 
 parties = sa.Table(
@@ -449,7 +453,10 @@ disclosed_lines = sa.Table(
     sa.Column("corrected_by", sa.BigInteger),
     _text("match_id", default=""),
     _date("match_date", nullable=True),
+    # What operators' decisions have matched of the amount while a rest of it is still open.
+    _minor("taken_minor", server_default="0"),
     sa.CheckConstraint("amount_minor <> 0", name="amount"),
+    sa.CheckConstraint(_TAKEN, name="taken"),
     sa.ForeignKeyConstraint(
         ["fund_id", "account_id"], ["bank_accounts.fund_id", "bank_accounts.account_id"]
     ),
@@ -568,6 +575,9 @@ bank_entries = sa.Table(
     _text("return_reason"),
     _text("match_id", default=""),
     _date("match_date", nullable=True),
+    # As of a disclosed line.
+    _minor("taken_minor", server_default="0"),
+    sa.CheckConstraint(_TAKEN, name="taken"),
     sa.ForeignKeyConstraint(
         ["fund_id", "statement_key"], ["statements.fund_id", "statements.statement_key"]
     ),
@@ -585,28 +595,88 @@ runs = sa.Table(
     _text("state"),
     _text("rules_version"),
     _text("input_digest", default=""),
+    # SHA-256 over the digests of the shards' results, in order.
+    _text("output_digest", default=""),
     sa.Column("counts", pg.JSONB, nullable=False),
     _time("started_at"),
     _time("ended_at", nullable=True),
+    # `local` or `ray`; tells nothing of the result.
+    _text("engine", default="local"),
+    # The process that works on it: what any other process still wants to write is refused.
+    _text("owner", default=""),
+    sa.Column("shard_count", sa.Integer, nullable=False, server_default="0"),
+    # Rules that reversals had shown to be wrong too often: what they found was only proposed.
+    sa.Column("demoted_rules", pg.ARRAY(sa.Text), nullable=False, server_default="{}"),
+    _time("undone_at", nullable=True),
+    _text("undone_by", default=""),
+    _text("undo_reason", default=""),
     sa.Index(
         "uq_runs_running", "state", unique=True, postgresql_where=sa.text("state = 'RUNNING'")
     ),
+)
+
+# A run's work by shares of funds, in order of fund ids; one that is written is not done again.
+run_shards = sa.Table(
+    "run_shards",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True),
+    _text("first_fund_id"),
+    _text("last_fund_id"),
+    _text("input_digest", default=""),
+    _text("output_digest", default=""),
+    sa.Column("counts", pg.JSONB, nullable=False, server_default="{}"),
+    _time("written_at", nullable=True),
 )
 
 matches = sa.Table(
     "matches",
     metadata,
     _fund(),
+    # Of its members, the rule and the rules' version; of a person's decision, its name.
     sa.Column("match_id", sa.Text, primary_key=True),
-    sa.Column("side", sa.Text, primary_key=True),
-    sa.Column("member_id", sa.Text, primary_key=True),
-    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), nullable=False),
+    # The run or the resolution that made it: once undone, another run may make it again.
+    sa.Column("made_by", sa.Text, primary_key=True),
     _text("account_id"),
     _text("status"),
     _text("rule"),
+    _text("rules_version"),
+    _date("date"),
+    _time("created_at"),
+    # What the search saw, for the explanation: partners possible on either side, the best of those
+    # that were not taken and why, E of a sum, partial sums looked at.
+    sa.Column("bank_candidates", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("ledger_candidates", sa.Integer, nullable=False, server_default="0"),
+    _text("runner_up", default=""),
+    _text("expected_accidents", default=""),
+    sa.Column("states", sa.BigInteger, nullable=False, server_default="0"),
+    _time("undone_at", nullable=True),
+    _text("undone_by", default=""),
+    _text("undo_reason", default=""),
+    # A person took it apart: its members are never matched with each other again by a rule.
+    sa.Column("kept_apart", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.CheckConstraint("status IN ('automatic', 'decided')", name="status"),
+    sa.Index(None, "made_by", "fund_id"),
+    sa.Index("ix_matches_kept_apart", "fund_id", postgresql_where=sa.text("kept_apart")),
+)
+
+match_members = sa.Table(
+    "match_members",
+    metadata,
+    _fund(),
+    sa.Column("match_id", sa.Text, primary_key=True),
+    sa.Column("made_by", sa.Text, primary_key=True),
+    sa.Column("side", sa.Text, primary_key=True),
+    sa.Column("member_id", sa.Text, primary_key=True),
+    _text("account_id"),
     _minor("allocated_minor"),
-    # One bank entry or line is in one match only.
-    sa.UniqueConstraint("fund_id", "side", "member_id"),
+    # Whether this match is what settled the line: then its undoing unsettles it.
+    sa.Column("settled_here", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "match_id", "made_by"],
+        ["matches.fund_id", "matches.match_id", "matches.made_by"],
+    ),
+    sa.Index(None, "fund_id", "side", "member_id"),
 )
 
 cases = sa.Table(
@@ -614,16 +684,39 @@ cases = sa.Table(
     metadata,
     _fund(),
     sa.Column("case_id", sa.Text, primary_key=True),
+    # The run that found it last.
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), nullable=False),
     _text("account_id"),
     _text("kind"),
     _text("cause"),
     _text("detail"),
+    # Of what is still open of its members, bank less ledger.
     _minor("amount_minor"),
+    # The sum of all of them without signs: what it is weighed by.
+    _minor("weight_minor", server_default="0"),
     _date("oldest_date"),
-    # False once a later run no longer finds it.
+    # False once a later run no longer finds it, or a decision has matched all of it.
     sa.Column("open", sa.Boolean, nullable=False),
+    _time("opened_at"),
+    _time("closed_at", nullable=True),
+    # The run or the resolution that closed it.
+    _text("closed_by", default=""),
+    # A person's resource name.
+    _text("assignee", default=""),
+    _date("due_date", nullable=True),
+    sa.Column("escalation", sa.Integer, nullable=False, server_default="0"),
+    _date("wait_until", nullable=True),
+    sa.Column("at_bank", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    # What the search saw, as of a match.
+    sa.Column("bank_candidates", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("ledger_candidates", sa.Integer, nullable=False, server_default="0"),
+    _text("runner_up", default=""),
+    _text("expected_accidents", default=""),
+    sa.Column("states", sa.BigInteger, nullable=False, server_default="0"),
+    _text("search_limit", default=""),
     sa.Index(None, "open", "oldest_date", "case_id"),
+    sa.Index("ix_cases_open_assignee", "assignee", postgresql_where=sa.text("open")),
 )
 
 case_members = sa.Table(
@@ -634,6 +727,96 @@ case_members = sa.Table(
     sa.Column("side", sa.Text, primary_key=True),
     sa.Column("member_id", sa.Text, primary_key=True),
     sa.ForeignKeyConstraint(["fund_id", "case_id"], ["cases.fund_id", "cases.case_id"]),
+    sa.Index(None, "fund_id", "side", "member_id"),
+)
+
+# What happened to a case and who did it: append-only.
+case_events = sa.Table(
+    "case_events",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("fund_id", sa.Text, nullable=False),
+    _text("case_id"),
+    _text("kind"),
+    # A person's resource name, or a run's.
+    _text("actor"),
+    _text("detail", default=""),
+    _text("resolution_id", default=""),
+    _time("created_at"),
+    sa.ForeignKeyConstraint(["fund_id", "case_id"], ["cases.fund_id", "cases.case_id"]),
+    sa.Index(None, "fund_id", "case_id", "sequence"),
+)
+
+# What a person proposes to do about a case; another person approves or rejects it.
+resolutions = sa.Table(
+    "resolutions",
+    metadata,
+    _fund(),
+    sa.Column("resolution_id", sa.Text, primary_key=True),
+    _text("case_id"),
+    _text("account_id"),
+    _text("action"),
+    _text("state"),
+    _text("reason"),
+    _text("proposer"),
+    # Equal for the same human in every party.
+    _text("proposer_human"),
+    _time("created_at"),
+    _text("decider", default=""),
+    _text("decider_human", default=""),
+    _text("decision_note", default=""),
+    _time("decided_at", nullable=True),
+    # The line that ADJUST and WRITE_OFF post; the number once it is posted.
+    _minor("adjust_minor", server_default="0"),
+    _text("book", default=""),
+    _text("category", default=""),
+    _text("summary", default=""),
+    _date("effective_date", nullable=True),
+    sa.Column("vouchers", pg.ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("line_number", sa.BigInteger),
+    _date("wait_until", nullable=True),
+    _text("bank_reference", default=""),
+    _text("match_id", default=""),
+    # The resolution or match that this one replaces after it was undone.
+    _text("supersedes", default=""),
+    _time("undone_at", nullable=True),
+    _text("undone_by", default=""),
+    _text("undo_reason", default=""),
+    sa.ForeignKeyConstraint(["fund_id", "case_id"], ["cases.fund_id", "cases.case_id"]),
+    sa.CheckConstraint(
+        "action IN ('MATCH', 'ADJUST', 'WRITE_OFF', 'WAIT', 'SEND_BACK', 'KEEP_APART')",
+        name="action",
+    ),
+    sa.CheckConstraint(
+        "state IN ('PROPOSED', 'APPROVED', 'REJECTED', 'WITHDRAWN', 'UNDONE')", name="state"
+    ),
+    # The database itself refuses one human twice, whatever the code believes.
+    sa.CheckConstraint(
+        "state NOT IN ('APPROVED', 'UNDONE') OR proposer_human <> decider_human", name="two_humans"
+    ),
+    # Two operators on one case cannot both win.
+    sa.Index(
+        "uq_resolutions_proposed",
+        "fund_id",
+        "case_id",
+        unique=True,
+        postgresql_where=sa.text("state = 'PROPOSED'"),
+    ),
+    sa.Index(None, "fund_id", "case_id", "created_at"),
+)
+
+resolution_members = sa.Table(
+    "resolution_members",
+    metadata,
+    _fund(),
+    sa.Column("resolution_id", sa.Text, primary_key=True),
+    sa.Column("side", sa.Text, primary_key=True),
+    sa.Column("member_id", sa.Text, primary_key=True),
+    # Signed; the whole of what is open where the person named no part of it.
+    _minor("allocated_minor"),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "resolution_id"], ["resolutions.fund_id", "resolutions.resolution_id"]
+    ),
 )
 
 balance_proofs = sa.Table(
@@ -642,7 +825,8 @@ balance_proofs = sa.Table(
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
     _fund(),
     sa.Column("account_id", sa.Text, primary_key=True),
-    _date("date"),
+    # The run's day, or an earlier one whose proof the run found to hold no longer.
+    sa.Column("date", sa.Date, primary_key=True),
     _minor("bank_closing_minor"),
     _minor("ledger_minor"),
     _minor("open_bank_minor"),
@@ -650,6 +834,11 @@ balance_proofs = sa.Table(
     _minor("difference_minor"),
     sa.Column("proved", sa.Boolean, nullable=False),
     sa.Column("findings", pg.ARRAY(sa.Text), nullable=False),
+    # The chain of an account: SHA-256 of the proof with the digest of the one before it.
+    _text("previous_digest", default=""),
+    _text("digest", default=""),
+    _time("created_at", nullable=True),
+    sa.Index(None, "fund_id", "account_id", "date"),
 )
 
 # --- calls ------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ async def _check_night(world: World, fund_id: str) -> None:
     assert {case["run_id"] for case in cases} <= {run.run_id}
     signs = {"bank": 1, "ledger": -1}
     sums: dict[str, int] = {}
-    for row in await world.rows(t.matches, fund_id=fund_id):
+    for row in await world.rows(t.match_members, fund_id=fund_id):
         moved = signs[row["side"]] * row["allocated_minor"]
         sums[row["match_id"]] = sums.get(row["match_id"], 0) + moved
     assert set(sums.values()) <= {0}
@@ -152,11 +152,11 @@ def test_new_data_never_undoes_a_match(
             for event in before:
                 await _apply(world, "f1", event)
             await world.reconcile()
-            kept = await world.rows(t.matches)
+            kept = await world.rows(t.match_members)
             for event in after:
                 await _apply(world, "f1", event)
             await world.reconcile()
-            later = await world.rows(t.matches)
+            later = await world.rows(t.match_members)
             assert [row for row in later if row in kept] == kept
 
     asyncio.run(live())

@@ -35,11 +35,13 @@ MAY_CHANGE: Final = {
         "corrected_by",
         "match_id",
         "match_date",
+        "taken_minor",
     },
     "entries": set[str](),
     "postings": set[str](),
     "payment_signatures": set[str](),
     "payment_events": set[str](),
+    "case_events": set[str](),
     "vouchers": set[str](),
     "requests": set[str](),
 }
