@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from xinyi.v1.reconciliation_service_pb2 import (
+    CaseFilter,
     CaseKind,
     CaseSide,
     GetCaseRequest,
@@ -48,7 +49,9 @@ async def _list(
     limit: Limit = 500,
 ) -> None:
     """List open cases of all your funds, oldest first."""
-    request = ListCasesRequest(parent=fund or "funds/-", kinds=map(CaseKind.Value, kind or ()))
+    request = ListCasesRequest(
+        parent=fund or "funds/-", filter=CaseFilter(kinds=map(CaseKind.Value, kind or ()))
+    )
     answer = await collect(session.stubs.reconciliation.ListCases, request, limit)
     rows = (
         (

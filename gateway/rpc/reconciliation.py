@@ -99,7 +99,7 @@ class ReconciliationServicer(ReconciliationServiceServicer):
     ) -> pb.ListCasesResponse:
         """Open cases, oldest first."""
         (fund_id,) = split_name(request.parent, "funds/{}")
-        kinds = sorted(enum_name(pb.CaseKind, kind) for kind in request.kinds)
+        kinds = sorted(enum_name(pb.CaseKind, kind) for kind in request.filter.kinds)
         key = f"ListCases/{fund_id}/{kinds}"
         page = page_of(request, key, date.fromisoformat, str, str)
         async with self.store.transaction(current_caller().scope) as conn:
