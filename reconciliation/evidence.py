@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import polars as pl
 
 from reconciliation.frames import normalise
-from reconciliation.matching.core import in_window, known, plain_reference
+from reconciliation.matching.core import folded, in_window, known, plain_reference
 from reconciliation.matching.fees import _explains
 
 if TYPE_CHECKING:
@@ -92,27 +92,21 @@ def comparable(frame: pl.DataFrame, side: Side, rules: Rules) -> pl.DataFrame:
             own=known(pl.col(own).str.strip_chars(), rules),
             ref=plain_reference(pl.col("reference"), rules),
             batch=known(pl.col("batch_id").str.strip_chars(), rules),
-            number=_worded(pl.col("counterparty_account"), ""),
-            name=_worded(pl.col("counterparty_name"), " "),
-            text=_worded(pl.col("text"), " "),
+            number=folded(pl.col("counterparty_account")),
+            name=_worded(pl.col("counterparty_name")),
+            text=_worded(pl.col("text")),
             said="text",
         )
     )
 
 
-def _worded(text: pl.Expr, between: str) -> pl.Expr:
+def _worded(text: pl.Expr) -> pl.Expr:
     """Words alone, of whatever width and case; null if there are none.
 
     A run of Chinese characters is a word, and so is what stands between two of them.
     """
-    bare = text.str.normalize("NFKC").str.to_uppercase()
-    for pattern, words in (
-        (r"(\p{Han})([^\p{Han}])", "${1} ${2}"),
-        (r"([^\p{Han}])(\p{Han})", "${1} ${2}"),
-        (r"[^\p{L}\p{N}]+", between),
-    ):
-        bare = bare.str.replace_all(pattern, words)
-    plain = bare.str.strip_chars()
+    wide = text.str.normalize("NFKC").str.to_uppercase().str.replace_all(r"\p{Han}+", " $0 ")
+    plain = wide.str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars(" ")
     return pl.when(plain != "").then(plain)
 
 

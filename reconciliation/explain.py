@@ -69,9 +69,10 @@ class RunnerUp:
         member_id: its entry or line id.
         score: of `ranking.scored`, hundredths of a bit.
         lost_by: what it has less of than the partner of a pair, or what speaks against it:
-            such as "other id", "amount differs by -500" (bank less ledger, fen), "3 days apart",
-            "matched elsewhere with own_id", "proposed elsewhere with amount_window"; "not unique"
-            if nothing tells it from another, "not proved" if it is alone and that is no proof.
+            such as "other id", "amount differs by -500" (bank less ledger, fen), "booked 3 days after"
+            (the bank, the line's date), "matched elsewhere with own_id", "proposed elsewhere with
+            amount_window"; "not unique" if there are others like it, "not proved" if it is the
+            only one and nothing more speaks for it.
     """
 
     side: Side
@@ -361,33 +362,59 @@ def _in_time(
 def _runners_up(
     counted: pl.DataFrame, heads: pl.DataFrame, sides: _Sides, rules: Rules
 ) -> pl.DataFrame:
-    """`runner_up` of the groups that have more candidates than members."""
-    more = counted.filter(
-        pl.any_horizontal(
-            pl.col(f"{side}_candidates") > pl.col(f"{side}_own") for side in _SIDES
-        )
-    )
+    """`runner_up` of the groups that more rows came into question for than they have.
+
+    A tie has no partners, so that its own rows compete: the second of them is the runner-up.
+    """
+    more = _contested(counted)
     pairs = pl.concat([_rivals(more, sides, mine, other) for mine, other in _BOTH_WAYS])
     weighed = _weighed(pl.concat([pairs, _partners(more, sides)]), sides, rules)
-    rivals = weighed.filter(pl.col("side") != "both")
-    best = rivals.sort(
-        "group", "score", "apart", "side", "row", descending=[False, True, False, False, False]
-    ).unique("group", keep="first", maintain_order=True)
-    partners = weighed.filter(pl.col("side") == "both").select(
-        "group", *(pl.col(name).alias(f"partner_{name}") for name in WEIGHTS)
+    rivals = _placed(weighed.filter(pl.col("side") != "both")).join(
+        more.select("group", "tied", "bank_candidates", "ledger_candidates"), on="group"
     )
-    met = best.join(partners, on="group", how="left")
-    return _told(met.join(_elsewhere(heads, sides), on=["side", "row"], how="left"), counted)
+    first = pl.when("tied").then(2).otherwise(1)
+    leaders = pl.concat(
+        side.select("group", *(pl.col(name).alias(f"partner_{name}") for name in WEIGHTS))
+        for side in (
+            weighed.filter(pl.col("side") == "both"),
+            rivals.filter("tied", pl.col("place") == 1),
+        )
+    )
+    best = rivals.filter(pl.col("place") == first).join(leaders, on="group", how="left")
+    return _told(best.join(_elsewhere(heads, sides), on=["side", "row"], how="left"))
+
+
+def _contested(counted: pl.DataFrame) -> pl.DataFrame:
+    """Groups with more candidates than members, and ties; `tied` says which are that."""
+    tied = (pl.col("kind") == "ambiguous").fill_null(value=False) | (
+        pl.col("rule") == "equal_amounts"
+    ).fill_null(value=False)
+    more = pl.any_horizontal(
+        pl.col(f"{side}_candidates") > pl.col(f"{side}_own") for side in _SIDES
+    )
+    bank_most = pl.col("bank_own") >= pl.col("ledger_own")
+    most = pl.when(bank_most).then(pl.lit("bank")).otherwise(pl.lit("ledger"))
+    return counted.with_columns(tied=tied, most=most).filter(more | tied)
+
+
+def _placed(rivals: pl.DataFrame) -> pl.DataFrame:
+    """`place` of each rival in its group, by its best pair."""
+    ordered = rivals.sort(
+        *("group", "score", "apart", "side", "row", "bank", "ledger"),
+        descending=[False, True, *[False] * 5],
+    ).unique(["group", "side", "row"], keep="first", maintain_order=True)
+    return ordered.with_columns(place=pl.int_range(1, pl.len() + 1).over("group"))
 
 
 def _rivals(more: pl.DataFrame, sides: _Sides, mine: Side, other: Side) -> pl.DataFrame:
     """Pairs of a member and a row of the other side that is none: `group`, `side`, both rows."""
-    members = sides[mine].join(more, on="group", how="semi")
+    members = sides[mine].join(more.select("group", "tied", "most"), on="group")
     free = sides[other].filter("free")
     near = pl.concat(
         _nearest(members, free, tie, "date" if tie == "amount" else "amount") for tie in _TIES
     ).unique()
-    foreign = near.filter(pl.col("group") != pl.col("group_other"))
+    competing = pl.col("tied") & (pl.col("most") == other)
+    foreign = near.filter((pl.col("group") != pl.col("group_other")) | competing)
     return foreign.select(
         "group",
         pl.col("row").alias(mine),
@@ -407,20 +434,24 @@ def _nearest(members: pl.DataFrame, others: pl.DataFrame, tie: str, by: str) -> 
     marks = pl.concat(
         [
             here.select(*key, "group", "row", pl.col(by).alias("by"), turn=pl.lit(0)),
-            asked.select(*key, "group", "row", pl.col(by).alias("by"), turn=pl.lit(1)),
-        ]
+            asked.select(
+                *key, "group", "row", "tied", "most", pl.col(by).alias("by"), turn=pl.lit(1)
+            ),
+        ],
+        how="diagonal",
     ).sort(*key, "by", "turn", "row")
     passed = marks.with_columns(passed=(pl.col("turn") == 0).cum_sum().cast(pl.Int64))
     numbered = passed.filter(pl.col("turn") == 0)
     around = [pl.col("passed") + step for step in range(1 - _NEAREST, _NEAREST + 1)]
     wanted = passed.filter(pl.col("turn") == 1).with_columns(passed=pl.concat_list(around))
     met = wanted.explode("passed").join(numbered, on=["passed", *key], suffix="_other")
-    return met.select("group", "row", "group_other", "row_other")
+    return met.select("group", "row", "tied", "most", "group_other", "row_other")
 
 
 def _partners(more: pl.DataFrame, sides: _Sides) -> pl.DataFrame:
     """The pairs that are groups of one entry and one line, marked as of both sides."""
-    pairs = more.filter(pl.col("bank_own") == 1, pl.col("ledger_own") == 1).select("group")
+    lone = (pl.col("bank_own") == 1) & (pl.col("ledger_own") == 1)
+    pairs = more.filter(lone & ~pl.col("tied")).select("group")
     bank = pairs.join(sides["bank"].select("group", bank="row"), on="group")
     both = bank.join(sides["ledger"].select("group", ledger="row"), on="group")
     return both.select("group", "bank", "ledger", side=pl.lit("both")).select(_PAIR)
@@ -441,13 +472,13 @@ def _weighed(pairs: pl.DataFrame, sides: _Sides, rules: Rules) -> pl.DataFrame:
     return scored(met, rarity_of(rows), rules).with_columns(row=row, apart=pl.col("days").abs())
 
 
-def _told(best: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
+def _told(best: pl.DataFrame) -> pl.DataFrame:
     """`runner_up` as JSON: which row, its score, and what it lost by."""
-    counts = counted.select("group", "bank_candidates", "ledger_candidates")
-    met = best.join(counts, on="group")
-    reasons = pl.concat_list(*(_reason(field) for field in WEIGHED), "elsewhere").list.drop_nulls()
+    tie = pl.lit("not unique")
+    elsewhere = pl.when("tied").then(tie).otherwise("elsewhere")
+    reasons = pl.concat_list(*(_reason(field) for field in WEIGHED), elsewhere).list.drop_nulls()
     alone = pl.max_horizontal("bank_candidates", "ledger_candidates") == 1
-    none = pl.when(alone).then(pl.lit("not proved")).otherwise(pl.lit("not unique"))
+    none = pl.when(alone).then(pl.lit("not proved")).otherwise(tie)
     on_bank = pl.col("side") == "bank"
     told = pl.struct(
         "side",
@@ -456,7 +487,7 @@ def _told(best: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
         "score",
         lost_by=pl.when(reasons.list.len() > 0).then(reasons).otherwise(pl.concat_list(none)),
     )
-    return met.select("group", runner_up=told.struct.json_encode())
+    return best.select("group", runner_up=told.struct.json_encode())
 
 
 _OTHER: Final = {
@@ -484,7 +515,9 @@ def _words_for(field: str) -> pl.Expr:
     if field == "amount":
         return pl.format("amount differs by {}", "difference")
     if field == "date":
-        return pl.format("{} days apart", "days")
+        before = pl.format("booked {} days before", -pl.col("days"))
+        after = pl.format("booked {} days after", "days")
+        return pl.when(pl.col("days") < 0).then(before).otherwise(after)
     return pl.lit("other counterparty" if field == "counterparty_name" else "text less alike")
 
 
