@@ -118,11 +118,15 @@ def as_one(members: pl.DataFrame, side: Side) -> pl.DataFrame:
     counted = members.with_columns(rows=pl.len().over("group"))
     single = counted.filter(pl.col("rows") == 1)
     date = pl.col("date").max() if side == "bank" else pl.col("date").min()
-    several = counted.filter(pl.col("rows") > 1).group_by("group").agg(
-        *(_listed(name) for name in ("account_id", "currency", "member_id", *VALUES)),
-        pl.col("row", "rows").first(),
-        pl.col("amount").sum(),
-        date,
+    several = (
+        counted.filter(pl.col("rows") > 1)
+        .group_by("group")
+        .agg(
+            *(_listed(name) for name in ("account_id", "currency", "member_id", *VALUES)),
+            pl.col("row", "rows").first(),
+            pl.col("amount").sum(),
+            date,
+        )
     )
     return pl.concat([single, several.select(single.columns)])
 

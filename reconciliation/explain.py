@@ -327,8 +327,10 @@ def _sharing(
 ) -> pl.DataFrame:
     """How many of the others share all of `ties` with each row, if any do."""
     key = [*_PLACE, *ties]
-    counted = others.drop_nulls(ties).group_by(key).agg(
-        count=pl.len().cast(pl.Int64), only=pl.col("date").first()
+    counted = (
+        others.drop_nulls(ties)
+        .group_by(key)
+        .agg(count=pl.len().cast(pl.Int64), only=pl.col("date").first())
     )
     met = asked.drop_nulls(ties).join(counted, on=key)
     if "amount" not in ties:
@@ -527,9 +529,10 @@ def _elsewhere(heads: pl.DataFrame, sides: _Sides) -> pl.DataFrame:
     said = pl.format("{} elsewhere with {}", how.otherwise(pl.lit("proposed")), "rule")
     matches = heads.filter(pl.col("of") == "match").select("group", elsewhere=said)
     return pl.concat(
-        sides[side].filter("free").join(matches, on="group").select(
-            "row", "elsewhere", side=pl.lit(side)
-        )
+        sides[side]
+        .filter("free")
+        .join(matches, on="group")
+        .select("row", "elsewhere", side=pl.lit(side))
         for side in _SIDES
     )
 
