@@ -205,7 +205,7 @@ def frequencies(pairs: pl.DataFrame, truths: list[int]) -> list[dict[str, Any]]:
         )
         shares = (pl.col(name) / pl.col(name).sum() for name in ("true", "false"))
         told = levels.with_columns(*shares, field=pl.lit(field)).with_columns(
-            by_frequency=pl.when(pl.col("true") > 0).then(_hundredths_of_bits())
+            by_frequency=_hundredths_of_bits()
         )
         found += told.sort("weight", descending=True).to_dicts()
     return [
@@ -215,7 +215,9 @@ def frequencies(pairs: pl.DataFrame, truths: list[int]) -> list[dict[str, Any]]:
 
 
 def _hundredths_of_bits() -> pl.Expr:
-    return ((pl.col("true") / pl.col("false")).log(2) * 100).round(0).cast(pl.Int64)
+    """Null where a level is all true or all false."""
+    bits = (pl.col("true") / pl.col("false")).log(2) * 100
+    return pl.when(bits.is_finite()).then(bits).round(0).cast(pl.Int64)
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - a name or a number

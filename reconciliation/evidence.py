@@ -21,8 +21,6 @@ from reconciliation.matching.core import folded, in_window, known, plain_referen
 from reconciliation.matching.fees import _explains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from reconciliation.frames import Side
     from reconciliation.rules import Rules
 
@@ -79,25 +77,29 @@ def comparable(frame: pl.DataFrame, side: Side, rules: Rules) -> pl.DataFrame:
         InputError: the frame does not fit its side.
     """
     member, day, own = _NAMES[side]
-    return (
-        normalise(frame, side)
-        .with_row_index("row")
-        .select(
-            "row",
-            "account_id",
-            "currency",
-            member_id=member,
-            amount="amount_minor",
-            date=day,
-            own=known(pl.col(own).str.strip_chars(), rules),
-            ref=plain_reference(pl.col("reference"), rules),
-            batch=known(pl.col("batch_id").str.strip_chars(), rules),
-            number=folded(pl.col("counterparty_account")),
-            name=_worded(pl.col("counterparty_name")),
-            text=_worded(pl.col("text")),
-            said="text",
-        )
+    rows = normalise(frame, side).with_row_index("row")
+    return rows.select(
+        "row",
+        "account_id",
+        "currency",
+        member_id=member,
+        amount="amount_minor",
+        date=day,
+        own=known(pl.col(own).str.strip_chars(), rules),
+        ref=plain_reference(pl.col("reference"), rules),
+        batch=known(pl.col("batch_id").str.strip_chars(), rules),
+        number=folded(pl.col("counterparty_account")),
+        name=_worded_once(rows["counterparty_name"]),
+        text=_worded_once(rows["text"]),
+        said="text",
     )
+
+
+def _worded_once(texts: pl.Series) -> pl.Series:
+    """`_worded` of a column that says the same many times."""
+    column = texts.to_frame("said")
+    worded = column.unique().with_columns(worded=_worded(pl.col("said")))
+    return column.join(worded, on="said", how="left", maintain_order="left")["worded"]
 
 
 def _worded(text: pl.Expr) -> pl.Expr:
@@ -197,8 +199,10 @@ def _with_charge(pairs: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 
 def _like(name: str) -> pl.Expr:
-    """How alike two texts are."""
-    mine, theirs = pl.col(name), pl.col(f"{name}_ledger")
+    """How alike two texts are; a space more or less is no difference."""
+    mine, theirs = (
+        pl.col(column).str.replace_all(" ", "", literal=True) for column in (name, f"{name}_ledger")
+    )
     long_enough = pl.min_horizontal(mine.str.len_chars(), theirs.str.len_chars()) >= _LEAST_ALIKE
     cut = mine.str.starts_with(theirs) | theirs.str.starts_with(mine)
     alike = mine.str.head(_LEAST_ALIKE) == theirs.str.head(_LEAST_ALIKE)

@@ -22,11 +22,10 @@ from reconciliation.evidence import (
     read_evidence,
     side_by_side,
 )
-from reconciliation.matching.core import in_window
-from reconciliation.ranking import WEIGHED, WEIGHTS, rarity_of, scored
+from reconciliation.ranking import NO_RARITY, WEIGHED, WEIGHTS, scored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from reconciliation.evidence import Evidence
     from reconciliation.frames import Side
@@ -67,12 +66,13 @@ class RunnerUp:
         side: "bank" or "ledger".
         account_id: its account.
         member_id: its entry or line id.
-        score: of `ranking.scored`, hundredths of a bit.
+        score: as `ranking` adds it up, hundredths of a bit, but with texts by likeness alone, so
+            that no other match or case has a part in it.
         lost_by: what it has less of than the partner of a pair, or what speaks against it:
-            such as "other id", "amount differs by -500" (bank less ledger, fen), "booked 3 days after"
-            (the bank, the line's date), "matched elsewhere with own_id", "proposed elsewhere with
-            amount_window"; "not unique" if there are others like it, "not proved" if it is the
-            only one and nothing more speaks for it.
+            such as "other id", "amount differs by -500" (bank less ledger, fen), "booked 3 days
+            after" (the entry, the line's date), "matched elsewhere with own_id", "proposed
+            elsewhere with amount_window"; "not unique" if there are others like it, "not proved"
+            if it is the only one and nothing more speaks for it.
     """
 
     side: Side
@@ -171,10 +171,7 @@ def explained(
         InputError: a frame does not fit its shape.
     """
     groups = _groups(result)
-    sides = {
-        "bank": _members(comparable(bank, "bank", rules), groups, "bank"),
-        "ledger": _members(comparable(ledger, "ledger", rules), groups, "ledger"),
-    }
+    sides = _open_rows(comparable(bank, "bank", rules), comparable(ledger, "ledger", rules), groups)
     wanted = groups.heads if only is None else groups.heads.filter(pl.col("id") == only)
     counted = wanted.join(
         _counts(wanted, sides, rules), on="group", how="left", maintain_order="left"
@@ -245,13 +242,26 @@ def _groups(result: Result) -> _Groups:
     )
 
 
-def _members(rows: pl.DataFrame, groups: _Groups, side: Side) -> pl.DataFrame:
-    """A side's rows with the group that each is in, and the amount that it has there.
+def _open_rows(bank: pl.DataFrame, ledger: pl.DataFrame, groups: _Groups) -> _Sides:
+    """Each side's rows with the group that each is in, and the amount that it has there.
 
-    `free` says whether the row was open when the run began: what a decision took was not.
+    `free` says whether the row was open when the run began: what a decision took was not. `place`
+    is a number for account and currency.
     """
+    key = ["account_id", "currency"]
+    places = pl.concat([bank.select(key), ledger.select(key)]).unique(maintain_order=True)
+    numbered = places.with_row_index("place")
+    return {
+        "bank": _members(bank, numbered, groups, "bank"),
+        "ledger": _members(ledger, numbered, groups, "ledger"),
+    }
+
+
+def _members(rows: pl.DataFrame, places: pl.DataFrame, groups: _Groups, side: Side) -> pl.DataFrame:
     mine = groups.members.filter(pl.col("side") == side).drop("side")
-    placed = rows.join(mine, on=["account_id", "member_id"], how="inner", maintain_order="left")
+    placed = rows.join(mine, on=["account_id", "member_id"], maintain_order="left").join(
+        places, on=["account_id", "currency"], maintain_order="left"
+    )
     return placed.with_columns(
         amount="allocated", free=(pl.col("rule") != "pin").fill_null(value=True)
     ).drop("rule", "allocated")
@@ -259,7 +269,6 @@ def _members(rows: pl.DataFrame, groups: _Groups, side: Side) -> pl.DataFrame:
 
 # --- how many came into question -----------------------------------------------------------------
 
-_PLACE: Final = ("account_id", "currency")
 _BOTH_WAYS: Final[tuple[tuple[Side, Side], ...]] = (("ledger", "bank"), ("bank", "ledger"))
 _TIES: Final = ("own", "ref", "amount")
 """What a row may share with its partner. Amounts only count within the window of days."""
@@ -298,15 +307,27 @@ class _Window:
         return cls(*(days if other == "bank" else reversed(days)))
 
     def first(self) -> pl.Expr:
-        return pl.col("date").dt.offset_by(f"-{self.before}d")
+        return pl.col("since") - pl.duration(days=self.before)
 
     def last(self) -> pl.Expr:
-        return pl.col("date").dt.offset_by(f"{self.after}d")
+        return pl.col("until") + pl.duration(days=self.after)
+
+    def merged(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows alike but for their dates as one, where their windows leave no gap: `asked`."""
+        key = ["group", "place", *_TIES]
+        days = rows.select(*key, "date").unique().sort(*key, "date")
+        gap = pl.col("date").diff().dt.total_days() > self.before + self.after + 1
+        same = pl.struct(key) == pl.struct(key).shift()
+        runs = days.with_columns(run=(gap | ~same).fill_null(value=True).cum_sum())
+        spans = runs.group_by(*key, "run").agg(
+            since=pl.col("date").min(), until=pl.col("date").max()
+        )
+        return spans.drop("run").with_row_index("asked")
 
 
 def _possible(rows: pl.DataFrame, others: pl.DataFrame, window: _Window) -> pl.DataFrame:
     """By group, how many of the others share something with its rows; rows alike count once."""
-    asked = rows.select("group", *_PLACE, *_TIES, "date").unique().with_row_index("asked")
+    asked = window.merged(rows)
     parts = []
     for ties in chain.from_iterable(combinations(_TIES, size) for size in (1, 2, 3)):
         # those that share two of them have been counted twice, and so on
@@ -314,9 +335,9 @@ def _possible(rows: pl.DataFrame, others: pl.DataFrame, window: _Window) -> pl.D
         shared = _sharing(asked, others, ties, window)
         parts.append(shared.select("asked", count=pl.col("count") * sign))
     sums = pl.concat(parts).group_by("asked").agg(pl.col("count").sum())
-    open_here = others.group_by(_PLACE).agg(most=pl.len().cast(pl.Int64))
-    met = asked.join(sums, on="asked").join(open_here, on=_PLACE)
-    places = met.group_by("group", *_PLACE).agg(
+    open_here = others.group_by("place").agg(most=pl.len().cast(pl.Int64))
+    met = asked.join(sums, on="asked").join(open_here, on="place")
+    places = met.group_by("group", "place").agg(
         possible=pl.min_horizontal(pl.col("count").sum(), pl.col("most").first())
     )
     return places.group_by("group").agg(pl.col("possible").sum())
@@ -326,7 +347,7 @@ def _sharing(
     asked: pl.DataFrame, others: pl.DataFrame, ties: Sequence[str], window: _Window
 ) -> pl.DataFrame:
     """How many of the others share all of `ties` with each row, if any do."""
-    key = [*_PLACE, *ties]
+    key = ["place", *ties]
     counted = (
         others.drop_nulls(ties)
         .group_by(key)
@@ -430,7 +451,7 @@ _PAIR: Final = ("group", "side", "bank", "ledger")
 
 def _nearest(members: pl.DataFrame, others: pl.DataFrame, tie: str, by: str) -> pl.DataFrame:
     """Of the others with the same `tie`, those nearest to each member in the order of `by`."""
-    key = [*_PLACE, tie]
+    key = ["place", tie]
     asked = members.drop_nulls(tie).join(others, on=key, how="semi")
     here = others.join(asked, on=key, how="semi")
     marks = pl.concat(
@@ -460,18 +481,17 @@ def _partners(more: pl.DataFrame, sides: _Sides) -> pl.DataFrame:
 
 
 def _weighed(pairs: pl.DataFrame, sides: _Sides, rules: Rules) -> pl.DataFrame:
-    """The pairs with their weights and scores; words are as rare as among these rows."""
+    """The pairs with their weights and scores, which nothing outside of a pair has a part in."""
     bank, ledger = (
-        sides[side].unique("row", keep="first", maintain_order=True).drop("group", "free")
+        sides[side]
+        .sort("row", "free", descending=[False, True])
+        .unique("row", keep="first", maintain_order=True)
+        .drop("group", "free", "place")
         for side in _SIDES
     )
-    rows = [
-        bank.join(pairs, left_on="row", right_on="bank", how="semi"),
-        ledger.join(pairs, left_on="row", right_on="ledger", how="semi"),
-    ]
-    met = side_by_side(rows[0], rows[1], pairs)
+    met = scored(side_by_side(bank, ledger, pairs), NO_RARITY, rules)
     row = pl.when(pl.col("side") == "bank").then("bank").otherwise("ledger")
-    return scored(met, rarity_of(rows), rules).with_columns(row=row, apart=pl.col("days").abs())
+    return met.with_columns(row=row, apart=pl.col("days").abs())
 
 
 def _told(best: pl.DataFrame) -> pl.DataFrame:
@@ -560,7 +580,7 @@ def _searches(groups: _Groups, searches: pl.DataFrame) -> pl.DataFrame:
 def _evidence(heads: pl.DataFrame, sides: _Sides, rules: Rules) -> pl.DataFrame:
     """What the two sides of each group say of each other, as JSON."""
     bank, ledger = (
-        as_one(sides[side].join(heads, on="group", how="semi").drop("free"), side)
+        as_one(sides[side].join(heads, on="group", how="semi").drop("free", "place"), side)
         for side in _SIDES
     )
     both = bank.join(ledger, on="group", suffix="_ledger")

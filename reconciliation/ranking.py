@@ -125,22 +125,20 @@ def ranked(
         _best(scored(side_by_side(entries, lines, pairs), rarity, rules), of, rules, with_evidence)
         for pairs in _reachable(entries, lines, of, rules.ranking)
     ]
-    return pl.concat(parts) if parts else _best(_none(entries, lines, rules), of, rules, True)
-
-
-def _none(entries: pl.DataFrame, lines: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    pairs = pl.DataFrame(schema={"bank": pl.UInt32(), "ledger": pl.UInt32()})
-    return scored(side_by_side(entries, lines, pairs), rarity_of([entries, lines]), rules)
+    return pl.concat(parts)
 
 
 def _reachable(
     entries: pl.DataFrame, lines: pl.DataFrame, of: Side, reach: Ranking
 ) -> Iterator[pl.DataFrame]:
-    """Pairs of one account and currency that amount and days, an id or a reference allow."""
+    """Pairs of one account and currency that amount and days, an id or a reference allow.
+
+    So many of the rows asked about at a time, and at least once.
+    """
     asked, others = (entries, lines) if of == "bank" else (lines, entries)
     few = ("row", *_PLACE, "amount", "date", "own", "ref")
     there = others.select(few).lazy()
-    for start in range(0, asked.height, _SLICE_ROWS):
+    for start in range(0, max(asked.height, 1), _SLICE_ROWS):
         here = asked.select(few)[start : start + _SLICE_ROWS].lazy()
         left, right = (here, there) if of == "bank" else (there, here)
         met = left.join(right, on=_PLACE, suffix="_ledger").filter(_in_reach(reach))
@@ -235,6 +233,9 @@ def _stepped(value: pl.Expr, steps: Sequence[Step], beyond: int) -> pl.Expr:
 
 # --- rarity --------------------------------------------------------------------------------------
 
+NO_RARITY: Final = pl.DataFrame(schema={"part": pl.String(), "bits": pl.Int32()})
+"""With it texts weigh by their likeness alone, whatever else they are compared with."""
+
 
 def rarity_of(rows: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """How rare each beginning and each word of the rows' texts is, columns `part` and `bits`.
@@ -272,6 +273,8 @@ def _beginning(text: pl.Expr) -> pl.Expr:
 
 def _with_bits(pairs: pl.DataFrame, rarity: pl.DataFrame) -> pl.DataFrame:
     """`bits`: how rare the rarest part is that the texts of a pair share; 0 if they share none."""
+    if rarity.is_empty():
+        return pairs.with_columns(bits=pl.lit(0, dtype=pl.Int32))
     texts = pairs.select("text", "text_ledger", words=common_words("text")).with_row_index()
     begun = _with_beginning(texts).select("index", part=_beginning(pl.col("beginning")))
     worded = texts.select("index", part="words").explode("part")

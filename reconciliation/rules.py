@@ -179,7 +179,7 @@ class Ranking(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    own_id: Agreement = Agreement(agrees=2_000, differs=-1_500)
+    own_id: Agreement = Agreement(agrees=3_000, differs=-1_500)
     reference: Agreement = Agreement(agrees=1_000, differs=-200)
     batch_id: Agreement = Agreement(agrees=800, differs=-400)
     counterparty_account: Agreement = Agreement(agrees=1_000, differs=-500)
