@@ -189,13 +189,11 @@ def compared(pairs: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 def _with_charge(pairs: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """`charge`: the first line of the tariff that explains the difference of the amounts."""
+    if not rules.fees:
+        return pairs.with_columns(charge=pl.lit(None, dtype=pl.String))
     asked = pairs.select(paid="amount", due="amount_ledger", text="said")
     named = [pl.when(_explains(fee)).then(pl.lit(fee.name)) for fee in rules.fees]
-    return pairs.with_columns(
-        asked.select(charge=pl.coalesce(*named, pl.lit(None, dtype=pl.String))).to_series()
-        if named
-        else pl.lit(None, dtype=pl.String).alias("charge")
-    )
+    return pairs.with_columns(asked.select(charge=pl.coalesce(named)).to_series())
 
 
 def _like(name: str) -> pl.Expr:
@@ -230,7 +228,6 @@ def words_of(text: pl.Expr) -> pl.Expr:
 
 
 # --- saying it -----------------------------------------------------------------------------------
-
 
 _LIKENESS: Final = {"equal": "agrees", "cut": "close", "shared": "close", "differs": "differs"}
 

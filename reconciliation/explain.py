@@ -205,7 +205,7 @@ class _Groups:
     members: pl.DataFrame
 
 
-_TEXT: Final = pl.lit(None, dtype=pl.String)
+_NO_TEXT: Final = pl.lit(None, dtype=pl.String)
 
 
 def _groups(result: Result) -> _Groups:
@@ -217,16 +217,16 @@ def _groups(result: Result) -> _Groups:
                 *("side", "account_id", "member_id"),
                 id="match_id",
                 of=pl.lit("match"),
-                kind=_TEXT,
-                cause=_TEXT,
+                kind=_NO_TEXT,
+                cause=_NO_TEXT,
                 allocated="allocated_minor",
             ),
             result.cases.select(
                 *("kind", "cause", "side", "account_id", "member_id"),
                 id="case_id",
                 of=pl.lit("case"),
-                rule=_TEXT,
-                status=_TEXT,
+                rule=_NO_TEXT,
+                status=_NO_TEXT,
                 allocated="amount_minor",
             ),
         ],

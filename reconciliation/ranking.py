@@ -37,8 +37,8 @@ WEIGHED: Final = (
 WEIGHTS: Final = tuple(f"weight_{field}" for field in WEIGHED)
 """The columns of their weights, hundredths of a bit."""
 
-_SLICE_ROWS: Final = 2_048
-"""So many rows are compared with their candidates at a time: a bound on memory, not on results."""
+_SLICE_PAIRS: Final = 2_000_000
+"""No more pairs are compared at a time, but for one row's: a bound on memory, not on results."""
 _MOST_BITS: Final = 24
 _HALVES: Final = (32, 16, 8, 4, 2, 1)
 _LONGEST: Final = sum(_HALVES)
@@ -133,13 +133,15 @@ def _reachable(
 ) -> Iterator[pl.DataFrame]:
     """Pairs of one account and currency that amount and days, an id or a reference allow.
 
-    So many of the rows asked about at a time, and at least once.
+    Some of the rows asked about at a time, as `_SLICE_PAIRS` allows, and at least once.
     """
     asked, others = (entries, lines) if of == "bank" else (lines, entries)
     few = ("row", *_PLACE, "amount", "date", "own", "ref")
     there = others.select(few).lazy()
-    for start in range(0, max(asked.height, 1), _SLICE_ROWS):
-        here = asked.select(few)[start : start + _SLICE_ROWS].lazy()
+    most = others.group_by(_PLACE).len()["len"].max() or 1
+    step = max(1, _SLICE_PAIRS // int(str(most)))
+    for start in range(0, max(asked.height, 1), step):
+        here = asked.select(few)[start : start + step].lazy()
         left, right = (here, there) if of == "bank" else (there, here)
         met = left.join(right, on=_PLACE, suffix="_ledger").filter(_in_reach(reach))
         yield met.select(bank="row", ledger="row_ledger").collect(engine="streaming")

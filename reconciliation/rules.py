@@ -188,9 +188,9 @@ class Ranking(BaseModel):
     text_bit: Annotated[int, Field(ge=0, le=1_000)] = 100
     amount_equal: Weight = 1_000
     amount_charge: Weight = 800
-    amount_steps: Steps = _steps((10, 150), (30, 100), (50, 0), (70, -200), (100, -500))
-    amount_beyond: Weight = -900
-    days_steps: Steps = _steps((-4, -1_000), (-1, -300), (2, 350), (6, 0), (21, -250))
+    amount_steps: Steps = _steps((10, 150), (30, 100), (50, 0), (70, -150), (100, -400))
+    amount_beyond: Weight = -800
+    days_steps: Steps = _steps((-4, -1_000), (-1, -300), (2, 300), (6, 0), (21, -250))
     days_beyond: Weight = -1_000
     reach_permille: Annotated[int, Field(ge=0, le=1_000)] = 150
     reach_days_before: Days = 3

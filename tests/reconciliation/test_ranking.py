@@ -79,7 +79,7 @@ class TestCandidates:
 
     def test_each_carries_its_evidence_and_what_every_field_weighs(self) -> None:
         (only,) = ranks(entry("e", 100, 1, end_to_end_id="P"), [line("l", 100, payment_id="P")])
-        assert only.weights == {"own_id": 3_000, "amount": 1_000, "date": 350}
+        assert only.weights == {"own_id": 3_000, "amount": 1_000, "date": 300}
         assert only.score == sum(only.weights.values())
         assert [each.field for each in only.evidence] == ["own_id", "amount", "date"]
 
