@@ -272,6 +272,7 @@ def _members(rows: pl.DataFrame, places: pl.DataFrame, groups: _Groups, side: Si
 _BOTH_WAYS: Final[tuple[tuple[Side, Side], ...]] = (("ledger", "bank"), ("bank", "ledger"))
 _TIES: Final = ("own", "ref", "amount")
 """What a row may share with its partner. Amounts only count within the window of days."""
+_ASKED: Final = ("place", *_TIES, "date")
 
 
 def _counts(heads: pl.DataFrame, sides: _Sides, rules: Rules) -> pl.DataFrame:
@@ -281,9 +282,9 @@ def _counts(heads: pl.DataFrame, sides: _Sides, rules: Rules) -> pl.DataFrame:
     """
     counted = heads.select("group")
     for mine, other in _BOTH_WAYS:
-        asked = sides[mine].join(heads, on="group", how="semi")
-        window = _Window.of(other, rules)
-        possible = _possible(asked, sides[other].filter("free"), window)
+        asked = sides[mine].select("group", *_ASKED).join(heads, on="group", how="semi")
+        free = sides[other].select(*_ASKED, "free").filter("free")
+        possible = _possible(asked, free, _Window.of(other, rules))
         own = sides[other].group_by("group").agg(pl.len().cast(pl.Int64).alias(f"{other}_own"))
         for part in (possible.rename({"possible": f"{other}_candidates"}), own):
             counted = counted.join(part, on="group", how="left", maintain_order="left")
@@ -431,8 +432,9 @@ def _placed(rivals: pl.DataFrame) -> pl.DataFrame:
 
 def _rivals(more: pl.DataFrame, sides: _Sides, mine: Side, other: Side) -> pl.DataFrame:
     """Pairs of a member and a row of the other side that is none: `group`, `side`, both rows."""
-    members = sides[mine].join(more.select("group", "tied", "most"), on="group")
-    free = sides[other].filter("free")
+    few = ("group", "row", *_ASKED)
+    members = sides[mine].select(few).join(more.select("group", "tied", "most"), on="group")
+    free = sides[other].select(*few, "free").filter("free")
     near = pl.concat(
         _nearest(members, free, tie, "date" if tie == "amount" else "amount") for tie in _TIES
     ).unique()
@@ -484,6 +486,7 @@ def _weighed(pairs: pl.DataFrame, sides: _Sides, rules: Rules) -> pl.DataFrame:
     """The pairs with their weights and scores, which nothing outside of a pair has a part in."""
     bank, ledger = (
         sides[side]
+        .join(pairs, left_on="row", right_on=side, how="semi")
         .sort("row", "free", descending=[False, True])
         .unique("row", keep="first", maintain_order=True)
         .drop("group", "free", "place")
@@ -550,6 +553,7 @@ def _elsewhere(heads: pl.DataFrame, sides: _Sides) -> pl.DataFrame:
     matches = heads.filter(pl.col("of") == "match").select("group", elsewhere=said)
     return pl.concat(
         sides[side]
+        .select("group", "row", "free")
         .filter("free")
         .join(matches, on="group")
         .select("row", "elsewhere", side=pl.lit(side))

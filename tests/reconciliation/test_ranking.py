@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciliation import ranking
 from reconciliation.ranking import WEIGHTS, Candidate, candidates, ranked
 from reconciliation.rules import Ranking, Rules, Step
 from tests.reconciliation.builders import Row, bank_frame, entry, ledger_frame, line
@@ -113,6 +114,17 @@ def test_places_count_up_as_scores_go_down(bank: list[Row], ledger: list[Row]) -
         assert rows["score"].is_sorted(descending=True)
         assert rows["candidate_id"].is_unique().all()
     assert (found["score"] == found.select(WEIGHTS).sum_horizontal()).all()
+
+
+def test_how_many_pairs_are_compared_at_a_time_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bank = bank_frame([entry(f"e{n}", 100 + n, n, text=f"物业费 {n}") for n in range(9)])
+    ledger = ledger_frame([line(f"l{n}", 100 + n, n, text=f"{n} 物业费") for n in range(9)])
+    whole = ranked(bank, ledger, "bank", RULES)
+    monkeypatch.setattr(ranking, "_SLICE_PAIRS", 1)
+    assert ranked(bank, ledger, "bank", RULES).equals(whole)
+    assert whole.height > bank.height
 
 
 def test_steps_that_do_not_rise_are_refused() -> None:
