@@ -1,4 +1,4 @@
-"""Reconciles two files without a gateway: the same kernel, the same results, three files out."""
+"""Reconciles two files without a gateway: the same kernel, the same results, four files out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from reconciliation.explain import explained
 from reconciliation.frames import InputError, read
 from reconciliation.matching.kernel import match
 from reconciliation.proof import balances_from_entries, proof
@@ -97,7 +98,7 @@ class Summary(_Value):
         cases: figures by kind, cause and currency.
         balances: where the closing balances of the proof came from.
         proof: each account's proof.
-        outputs: SHA-256 of the two result files, by name.
+        outputs: SHA-256 of the other result files, by name.
     """
 
     as_of: str
@@ -125,13 +126,15 @@ def reconcile_files(
     as_of: date | None,
     progress: Callable[[str], None],
 ) -> Summary:
-    """Reads, matches and writes matches.parquet, cases.parquet and summary.json into `out`.
+    """Reads, matches, explains, and writes four files into `out`.
+
+    They are matches.parquet, cases.parquet, explanations.parquet and summary.json.
 
     Args:
         bank: Parquet or CSV, columns as `frames.BANK`.
         ledger: Parquet or CSV, columns as `frames.LEDGER`.
         out: directory, made if it is not there; results in it are replaced, one file at a time
-            and the summary last. It carries the digests of the other two.
+            and the summary last. It carries the digests of the others.
         rules: TOML or JSON file, or None for the default rules.
         as_of: the day that ages are counted to; None for the latest date in the inputs.
         progress: told in a few words what is being done.
@@ -151,9 +154,15 @@ def reconcile_files(
     result = match(entries, lines, held, day)
     progress("proving balances")
     proved = proof(balances_from_entries(entries, lines, day), entries, lines, result)
+    progress("explaining matches and cases")
+    frames = {
+        "matches.parquet": result.matches,
+        "cases.parquet": result.cases,
+        "explanations.parquet": explained(entries, lines, result, held),
+    }
     progress("writing results")
     files = (_input(bank, entries), _input(ledger, lines))
-    return _write(out, result, lambda digests: _summary(held, day, files, result, proved, digests))
+    return _write(out, frames, lambda digests: _summary(held, day, files, result, proved, digests))
 
 
 def _latest_date(entries: pl.DataFrame, lines: pl.DataFrame) -> date:
@@ -173,16 +182,18 @@ def _input(path: Path, frame: pl.DataFrame) -> InputFile:
     return InputFile(rows=frame.height, sha256=_sha256(path))
 
 
-def _write(out: Path, result: Result, summarise: Callable[[dict[str, str]], Summary]) -> Summary:
+def _write(
+    out: Path, frames: dict[str, pl.DataFrame], summarise: Callable[[dict[str, str]], Summary]
+) -> Summary:
     """Everything under temporary names first, then renamed: no reader sees half a file."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=out) as name:
         part = Path(name)
-        result.matches.write_parquet(part / "matches.parquet")
-        result.cases.write_parquet(part / "cases.parquet")
-        summary = summarise({file.name: _sha256(file) for file in sorted(part.iterdir())})
+        for file, frame in frames.items():
+            frame.write_parquet(part / file)
+        summary = summarise({path.name: _sha256(path) for path in sorted(part.iterdir())})
         (part / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
-        for file in ("matches.parquet", "cases.parquet", "summary.json"):
+        for file in (*frames, "summary.json"):
             (part / file).replace(out / file)
     return summary
 

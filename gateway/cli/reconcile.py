@@ -51,7 +51,9 @@ def reconcile(
     screen: Screen,
     bank: Annotated[Path, _file("Bank entries.")],
     ledger: Annotated[Path, _file("Ledger lines.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Gets matches, cases, explanations, summary.")
+    ],
     rules: Annotated[Path | None, _file("TOML or JSON, if not the default rules.")] = None,
     as_of: AsOf = None,
 ) -> int | None:
