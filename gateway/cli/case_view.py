@@ -31,7 +31,7 @@ CASE = Column("差异", "Case")
 _AGE = Column("天数", "Days", right=True)
 _DUE = Column("到期", "Due")
 _AMOUNT = Column("差额", "Amount", right=True)
-_STATE = Column("状态", "State")
+_STATE = Column("状态", "State", prose=True)
 _ASSIGNEE = Column("经办", "Assignee")
 _WHAT = Column("差异内容", "What differs", prose=True)
 CASES = (CASE, _AGE, _DUE, _AMOUNT, _STATE, _ASSIGNEE, _WHAT)
@@ -41,7 +41,9 @@ _DAY = Column("日期", "Day")
 _MEMBER_AMOUNT = Column("金额", "Amount", right=True)
 _OPEN = Column("未决", "Open", right=True)
 _TEXT = Column("摘要与对方", "Text and other side", prose=True)
-MEMBERS = (Column("一侧", "Side"), _ROW, _DAY, _MEMBER_AMOUNT, _OPEN, _TEXT)
+_SIDE = Column("一侧", "Side")
+MEMBERS = (_SIDE, _ROW, _DAY, _MEMBER_AMOUNT, _OPEN, _TEXT)
+MATCHED = (_SIDE, _ROW, _DAY, _MEMBER_AMOUNT, Column("所匹配", "Matched", right=True), _TEXT)
 EVIDENCE = (
     Column("比较", "Field"),
     Column("银行", "Bank", prose=True),
@@ -53,9 +55,7 @@ _CANDIDATES = (
     Column("名次", "Rank", right=True),
     Column("分值", "Score", right=True),
     *(_ROW, _DAY, _OPEN, _TEXT),
-    Column("相符之处", "What speaks for it", prose=True),
-    Column("不符之处", "What speaks against it", prose=True),
-    Column("另属差异", "Also in case"),
+    Column("相符与不符之处", "What speaks for it and against", prose=True),
 )
 _EVENTS = (
     Column("时间（北京）", "Time (Beijing)"),
@@ -63,7 +63,12 @@ _EVENTS = (
     Column("何人", "Who"),
     Column("内容", "Detail", prose=True),
 )
-_FOR = frozenset({EvidenceResult.EVIDENCE_RESULT_AGREES, EvidenceResult.EVIDENCE_RESULT_CLOSE})
+_SPEAKING = (
+    EvidenceResult.EVIDENCE_RESULT_AGREES,
+    EvidenceResult.EVIDENCE_RESULT_CLOSE,
+    EvidenceResult.EVIDENCE_RESULT_DIFFERS,
+)
+"""Results in the order in which they are told: first what speaks for a candidate."""
 
 
 # --- in a list -----------------------------------------------------------------------------------
@@ -79,7 +84,7 @@ def rows(cases: Iterable[Case], session: Session) -> Iterator[Row]:
             money(case.amount),
             _state(case, session.screen.lang),
             person(case.assignee),
-            _what(case, session.screen.lang),
+            what(case, session.screen.lang),
         )
 
 
@@ -117,7 +122,8 @@ def _state(case: Case, lang: Language) -> str:
     return " · ".join(filter(None, said))
 
 
-def _what(case: Case, lang: Language) -> str:
+def what(case: Case, lang: Language) -> str:
+    """What kind it is, its likely cause, and what differs, in one line."""
     said = (label(CaseKind, case.kind, lang), cause(case.cause, lang), case.detail)
     return " · ".join(filter(None, said))
 
@@ -222,16 +228,13 @@ def evidence(rows: Iterable[Evidence], session: Session) -> Iterator[Row]:
 def _candidates(candidates: Iterable[Candidate], session: Session) -> Iterator[Row]:
     for each in candidates:
         row = each.member
-        speaks_for = (said for said in each.evidence if said.result in _FOR)
-        against = EvidenceResult.EVIDENCE_RESULT_DIFFERS
-        speaks_against = (said for said in each.evidence if said.result == against)
+        also = session.screen.pick("另属差异", "also in case")
+        text = f"{_text(row)} · {also} {short(each.case)}" if each.case else _text(row)
         yield (
             str(each.rank),
             _bits(each.score),
-            *(member(row.name), day(row.date), money(row.open_amount), _text(row)),
-            _in_words(speaks_for, session.screen.lang),
-            _in_words(speaks_against, session.screen.lang),
-            short(each.case),
+            *(member(row.name), day(row.date), money(row.open_amount), text),
+            _in_words(each.evidence, session.screen.lang),
         )
 
 
@@ -241,7 +244,9 @@ def _bits(hundredths: int) -> str:
 
 
 def _in_words(rows: Iterable[Evidence], lang: Language) -> str:
-    return ("；" if lang == "zh" else "; ").join(_said(each, lang) for each in rows)
+    told = [each for each in rows if each.result in _SPEAKING]
+    told.sort(key=lambda each: _SPEAKING.index(each.result))
+    return ("；" if lang == "zh" else "; ").join(_said(each, lang) for each in told)
 
 
 def _said(row: Evidence, lang: Language) -> str:

@@ -94,7 +94,7 @@ async def _show(session: Session, name: _Name) -> None:
     if session.screen.as_json:
         return
     members = case_view.members(answer.match.members, session)
-    case_view.section(session, "两侧", "Both sides", case_view.MEMBERS, members)
+    case_view.section(session, "两侧", "Both sides", case_view.MATCHED, members)
     if answer.match.HasField("explanation"):
         said = answer.match.explanation
         compared = case_view.evidence(said.evidence, session)

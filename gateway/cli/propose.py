@@ -323,22 +323,26 @@ async def _read(session: Session, name: str) -> Case:
 
 async def _propose(session: Session, case: Case, resolution: Resolution, way: Way) -> None:
     """Says in words what is proposed, proposes it, and says who goes on from there."""
-    resolution_view.show_on_error(
-        ((case_view.CASE, case.name), *resolution_view.proposal(resolution, session)), session
-    )
     etag = way.etag or case.etag
     request = ProposeResolutionRequest(
         parent=case.name,
         resolution=resolution,
         etag=etag,
         validate_only=way.preview,
-        request_id=new_request_id() if way.preview else _announced(session, way.request_id, etag),
+        request_id=new_request_id(),
     )
-    answer = await call(session.stubs.reconciliation.ProposeResolution, request)
-    session.screen.one(answer, resolution_view.facts(answer.resolution, session))
+    method = session.stubs.reconciliation.ProposeResolution
     if way.preview:
+        answer = await call(method, request)
+        session.screen.one(answer, resolution_view.proposal(answer.resolution, session))
         session.screen.say("仅预览，未提议", "only a preview: nothing was proposed")
         return
+    about = (case_view.CASE, f"{short(case.name)} {case_view.what(case, session.screen.lang)}")
+    proposal = resolution_view.proposal(resolution, session)
+    resolution_view.show_on_error((about, *proposal), session)
+    request.request_id = _announced(session, way.request_id, etag)
+    answer = await call(method, request)
+    session.screen.one(answer, resolution_view.facts(answer.resolution, session))
     again = f"xinyi resolution approve {short(answer.resolution.name)}"
     session.screen.say(f"须由另一人批准：{again}", f"another person approves it: {again}")
 

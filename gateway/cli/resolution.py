@@ -126,7 +126,7 @@ async def _approve(
         session.screen.say("没有待您批准的处理", "nothing waits for you")
         return None
     _show_before(session, proposed)
-    if not (yes or session.screen.agree("以上内容无误，全部批准吗？", "Approve all of this?")):
+    if not (yes or session.screen.agree("以上内容无误，批准吗？", "Approve exactly this?")):
         session.screen.say("未批准", "not approved")
         return MISMATCH
     if len(proposed) == 1:

@@ -27,6 +27,12 @@ REASON = Column("理由", "Reason", prose=True)
 PROPOSER = Column("提议人", "Proposed by")
 
 RESOLUTIONS = (RESOLUTION, CASE, STATE, ACTION, PROPOSER, WHAT, REASON)
+_TAKES_NOTHING = frozenset(
+    {
+        ResolutionAction.RESOLUTION_ACTION_WAIT,
+        ResolutionAction.RESOLUTION_ACTION_SEND_BACK,
+    }
+)
 _OUTCOMES = (
     Column("对象", "Item"),
     RESOLUTION,
@@ -56,11 +62,10 @@ def what(resolution: Resolution, session: Session) -> str:
 
 def content(resolution: Resolution, session: Session) -> Iterator[tuple[Column, str]]:
     """What it takes, posts or waits for, part by part."""
-    yield (
-        Column("涉及", "Takes"),
-        "\n".join(_taken(each, session) for each in resolution.allocations)
-        or session.screen.pick("差异中全部未决金额", "all that is open in the case"),
-    )
+    if resolution.action not in _TAKES_NOTHING:
+        every = session.screen.pick("差异中全部未决金额", "all that is open in the case")
+        taken = (_taken(each, session) for each in resolution.allocations)
+        yield Column("涉及", "Takes"), session.screen.pick("；", "; ").join(taken) or every
     if resolution.HasField("adjustment"):
         yield Column("记账", "Posts"), _posted(resolution.adjustment, session)
     if resolution.wait_until.year:
@@ -96,8 +101,7 @@ def proposal(resolution: Resolution, session: Session) -> Iterator[tuple[Column,
 
 def facts(resolution: Resolution, session: Session) -> Iterator[tuple[Column, str]]:
     """All of a resolution, and how far it has come."""
-    if resolution.name:  # a preview has none yet
-        yield RESOLUTION, resolution.name
+    yield RESOLUTION, resolution.name
     yield CASE, resolution.case
     yield from proposal(resolution, session)
     yield STATE, label(ResolutionState, resolution.state, session.screen.lang)

@@ -42,14 +42,21 @@ _LATEST: Final = "reconciliationRuns/latest"
 
 _RUN = Column("对账", "Run")
 _UP_TO = Column("截至", "Up to")
-_STATE = Column("状态", "State")
+_STATE = Column("状态", "State", prose=True)
 _BANK = Column("银行流水 已匹配／共", "Bank entries matched / of", right=True)
 _LINES = Column("公示明细 已匹配／共", "Lines matched / of", right=True)
 _CASES = Column("未决差异", "Cases left", right=True)
 _UNPROVED = Column("未平账户", "Accounts not proved", right=True)
 _BEGAN = Column("开始（北京）", "Began (Beijing)")
 _UNDONE = Column("撤销", "Taken back")
-_RUNS = (_RUN, _UP_TO, _STATE, _BANK, _LINES, _CASES, _UNPROVED, _BEGAN, _UNDONE)
+_RUNS = (
+    *(_RUN, _UP_TO, _STATE),
+    Column("流水 匹配／共", "Entries", right=True),
+    Column("明细 匹配／共", "Lines", right=True),
+    Column("差异", "Cases", right=True),
+    Column("未平", "Not proved", right=True),
+    *(_BEGAN, _UNDONE),
+)
 
 _Name = Annotated[
     str,

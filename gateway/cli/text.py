@@ -10,8 +10,9 @@ from xinyi.v1.common_pb2 import Money
 from gateway.clock import BANK_ZONE
 from gateway.domain.money import EXPONENTS, format_minor
 
-SHORT_CASE_DIGITS: Final = 12
-"""Of the 32 of a case's id; a fund would need a million cases for two alike."""
+SHORT_CASE_DIGITS: Final = 8
+"""Of the 32 of a case's id. Of a thousand cases of a fund two are alike once in ten thousand times;
+commands then say so."""
 
 
 class _NumberedDay(Protocol):
@@ -58,9 +59,9 @@ def last(name: str) -> str:
 
 
 def short(name: str) -> str:
-    """A name as commands take it, without what is the same in all: ``f1/0123456789ab`` of a case.
+    """A name as commands take it, without what is the same in all: ``f1/01234567`` of a case.
 
-    Of a case's id only so much is shown as tells it from every other case of its fund.
+    Of a case's id only so much is shown as tells it from the other open cases of its fund.
     """
     collection, _, rest = name.removeprefix("funds/").partition("/")[2].partition("/")
     fund = name.removeprefix("funds/").partition("/")[0]
