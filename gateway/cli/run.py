@@ -37,7 +37,9 @@ from gateway.client import ATTEMPTS, LONG_TIMEOUT_S, CallRefused, call, collect
 
 app = group("The night's reconciliation: start it, read its result and proofs 夜间对账.")
 
-_POLL_S: Final = 1
+_POLL_S: Final = 1.0
+_MAX_POLLS: Final = LONG_TIMEOUT_S * ATTEMPTS
+"""By then the start itself has ended, one way or another."""
 _LATEST: Final = "reconciliationRuns/latest"
 
 _RUN = Column("对账", "Run")
@@ -179,7 +181,7 @@ async def _followed(session: Session, request: StartRunRequest) -> StartRunRespo
     starting = asyncio.ensure_future(call(start, request, LONG_TIMEOUT_S))
     told = ""
     try:
-        for _ in range(LONG_TIMEOUT_S * ATTEMPTS // _POLL_S):
+        for _ in range(_MAX_POLLS):
             done, _ = await asyncio.wait({starting}, timeout=_POLL_S)
             if done:
                 break
