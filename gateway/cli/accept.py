@@ -45,7 +45,9 @@ async def accept(
     `xinyi resolution approve --all-proposed`. Exit status 1 where one was not accepted.
     """
     cases = await _strong(session, wanted)
-    session.screen.table(case_view.CASES, case_view.rows(cases, session), on_error=not preview)
+    if cases:
+        shown = case_view.rows(cases, session)
+        session.screen.table(case_view.CASES, shown, on_error=not preview)
     case_view.summarise(cases, session)
     if preview or not cases:
         return None

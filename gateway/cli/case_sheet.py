@@ -141,7 +141,8 @@ def _told(row: ImportedRow, session: Session) -> str:
         # The message names the column; a reason in Chinese alone would not.
         why = refusal(row.reason, "", session.screen.lang)
         return " · ".join(dict.fromkeys(filter(None, (why, row.message))))
-    return f"{resolution_view.what(row.resolution, session)} · {row.resolution.reason}"
+    said = (resolution_view.what(row.resolution, session), row.resolution.reason)
+    return " · ".join(filter(None, said))
 
 
 def _format(file: Path) -> "SheetFormat.ValueType":

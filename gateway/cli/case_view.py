@@ -1,6 +1,7 @@
 """Cases as people read them: in a list, and one with all that is known of it."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
@@ -21,11 +22,12 @@ from xinyi.v1.reconciliation_service_pb2 import (
 
 from gateway.cli import resolution_view
 from gateway.cli.frame import Session
-from gateway.cli.labels import cause, compared_field, comparison, event, label, rule, search_limit
+from gateway.cli.labels import cause, compared_field, comparison, event, label, passed, search_limit
 from gateway.cli.screen import Column, Row
 from gateway.cli.text import day, member, minor, moment, money, person, short
 from gateway.clock import bank_date, system_clock
 from gateway.domain.describe import Language
+from gateway.domain.money import format_minor
 
 CASE = Column("差异", "Case")
 _AGE = Column("天数", "Days", right=True)
@@ -63,6 +65,7 @@ _EVENTS = (
     Column("何人", "Who"),
     Column("内容", "Detail", prose=True),
 )
+_FEN = re.compile(r"-?[0-9]{1,15}")
 _SPEAKING = (
     EvidenceResult.EVIDENCE_RESULT_AGREES,
     EvidenceResult.EVIDENCE_RESULT_CLOSE,
@@ -147,6 +150,9 @@ def show(answer: GetCaseResponse, session: Session) -> None:
     if answer.HasField("explanation"):
         title(session, "为何未匹配", "Why the run left it")
         show_facts(explanation(answer.explanation, session), session)
+    decided = (each for each in answer.resolutions if each.name != answer.case.proposal.name)
+    rows = (resolution_view.row(each, session) for each in decided)
+    section(session, "此前的处理", "Resolutions before", resolution_view.RESOLUTIONS, rows)
     section(session, "经过", "What happened", _EVENTS, _events(answer, session))
 
 
@@ -218,11 +224,16 @@ def evidence(rows: Iterable[Evidence], session: Session) -> Iterator[Row]:
     for each in rows:
         yield (
             compared_field(each.field, lang),
-            each.bank_value,
-            each.ledger_value,
+            _value(each.field, each.bank_value),
+            _value(each.field, each.ledger_value),
             label(EvidenceResult, each.result, lang),
             comparison(each.detail, lang),
         )
+
+
+def _value(field: str, said: str) -> str:
+    """What a side says; an amount that is told in fen, as yuan."""
+    return format_minor(int(said)) if field == "amount" and _FEN.fullmatch(said) else said
 
 
 def _candidates(candidates: Iterable[Candidate], session: Session) -> Iterator[Row]:
@@ -260,7 +271,7 @@ def _said(row: Evidence, lang: Language) -> str:
 def explanation(said: Explanation, session: Session) -> Iterator[tuple[Column, str]]:
     """Why a match was made or a case left, in words."""
     lang = session.screen.lang
-    yield Column("依据", "Rule"), rule(getattr(said, "pass"), lang)
+    yield Column("依据", "Rule"), passed(getattr(said, "pass"), lang)
     candidates = f"{said.bank_candidates:,} / {said.ledger_candidates:,}"
     yield Column("候选 银行／账上", "Candidates bank / ledger"), candidates
     told = (

@@ -255,6 +255,13 @@ def rule(name: str, lang: Language) -> str:
     return words.word(RULES_ZH, name, lang)
 
 
+def passed(said: str, lang: Language) -> str:
+    """Why a match was made or a case left: its rule, or its kind and cause."""
+    known = {name.lower(): zh for name, zh in words.KINDS_ZH.items()}
+    known |= {**words.CAUSES_ZH, **RULES_ZH}
+    return " · ".join(words.word(known, each, lang) for each in said.split())
+
+
 def search_limit(name: str, lang: Language) -> str:
     """What ended a search, in the person's language; its name where it is new."""
     zh, en = LIMITS.get(name, (name, name))

@@ -43,9 +43,9 @@ async def _list(  # noqa: PLR0913 - a filter has this many conditions
     *,
     fund: OnlyFund = None,
     run: Annotated[
-        str,
+        str | None,
         typer.Option(parser=resource("reconciliationRuns"), metavar="RUN", help="Only this run's."),
-    ] = "",
+    ] = None,
     rule: Annotated[
         str, typer.Option(metavar="RULE", help="Only this rule's; `pin` for people's decisions.")
     ] = "",
@@ -63,7 +63,7 @@ async def _list(  # noqa: PLR0913 - a filter has this many conditions
     """List matches of your funds, newest first."""
     request = ListMatchesRequest(
         parent=fund or "funds/-",
-        run=run,
+        run=run or "",
         rule=rule,
         member=_member(fund, entry, line),
         include_undone=undone,
