@@ -206,10 +206,11 @@ def test_the_same_cases_give_the_same_bytes(form: sheet.Format) -> None:
     assert exported(case(), form=form) == exported(case(), form=form)
 
 
-def test_a_workbook_offers_the_actions_to_choose_from() -> None:
+def test_a_workbook_offers_the_actions_to_choose_from_and_says_what_goes_where() -> None:
     with zipfile.ZipFile(io.BytesIO(exported(case(), form="xlsx"))) as book:
         page = book.read("xl/worksheets/sheet1.xml").decode()
     assert "匹配,调账,核销,等待,退银行,不属一起" in page
+    assert "复核人据此判断" in page
     assert 'state="frozen"' in page
     assert "<autoFilter" in page
 
@@ -376,6 +377,8 @@ def test_allocations_written_as_they_are_shown_come_back(taken: dict[str, int | 
         ({"账簿": "别的账"}, "账簿"),
         ({"差异": f"{FUND}/cases/1"}, "差异"),
         ({"版本": ""}, "版本"),
+        ({"版本": "v:" + "7" * 65}, "版本"),
+        ({"版本": "v:a\u2028b"}, "版本"),
         ({"分配": "E:1=1.005"}, "分配"),
         ({"分配": "E:1=0"}, "分配"),
         ({"分配": "E:1=一元"}, "分配"),

@@ -16,7 +16,9 @@ from xinyi.v1 import payment_service_pb2 as payment
 from xinyi.v1 import reconciliation_service_pb2 as reconciliation
 
 from gateway.cli import screen
-from gateway.cli.labels import ZH, choices, label, prefix
+from gateway.cli.labels import RULES_ZH, ZH, choices, label, prefix
+from gateway.domain.case_words import CAUSES_ZH
+from reconciliation.matching import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,6 +235,11 @@ def test_every_name_of_the_contract_has_a_chinese_label(kind: Any) -> None:
     names = {prefix(kind) + choice for choice in choices(kind)}
     assert names <= set(ZH)
     assert len({label(kind, number, "zh") for number in kind.values()}) == len(kind.values())
+
+
+def test_every_rule_and_what_it_only_proposes_has_a_chinese_name() -> None:
+    assert set(kernel.RULES) <= set(RULES_ZH)
+    assert {f"proposed_{rule}" for rule in kernel.RULES if rule != "pin"} <= set(CAUSES_ZH)
 
 
 def test_a_name_that_only_a_newer_gateway_knows_is_shown_by_its_number() -> None:
