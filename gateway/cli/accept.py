@@ -32,8 +32,8 @@ async def accept(
     session: Session,
     wanted: Wanted,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why; another person reads it and approves.")
-    ] = "经查看，采纳系统提议的匹配",
+        str, typer.Option(metavar="TEXT", help="Why; that you looked at them, if left out.")
+    ] = "",
     preview: Annotated[
         bool, typer.Option("--preview", help="Only show which; propose nothing.")
     ] = False,
@@ -55,8 +55,11 @@ async def accept(
         session.screen.say("未提议", "nothing was proposed")
         return MISMATCH
     answer = AcceptProposalsResponse()
+    why = reason or session.screen.pick(
+        "经查看，采纳系统提议的匹配", "looked at, as the run proposes"
+    )
     for part in _in_parts(cases):
-        request = AcceptProposalsRequest(cases=part, reason=reason, request_id=new_request_id())
+        request = AcceptProposalsRequest(cases=part, reason=why, request_id=new_request_id())
         method = session.stubs.reconciliation.AcceptProposals
         answer.MergeFrom(await call(method, request, LONG_TIMEOUT_S))
     if session.screen.as_json:
