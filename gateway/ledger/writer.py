@@ -195,11 +195,18 @@ async def void_line(
     if draft.corrects is None:
         raise ValueError("a void line corrects another")
     posted = await post_line(conn, fund_id, draft, now)
-    pair = (draft.corrects, posted.line_number)
+    await close_void(conn, fund_id, draft.corrects, posted.line_number, draft.effective_date)
+    return posted
+
+
+async def close_void(
+    conn: AsyncConnection, fund_id: str, number: int, correction: int, day: date
+) -> None:
+    """Closes a line and its correction, neither of which the bank will book, if both are open."""
+    pair = (number, correction)
     if await _are_untouched(conn, fund_id, pair):
         await settle_lines(conn, fund_id, dict.fromkeys(pair))
-        await _mark_matched(conn, fund_id, pair, f"void-{posted.line_number}", draft.effective_date)
-    return posted
+        await _mark_matched(conn, fund_id, pair, f"void-{correction}", day)
 
 
 async def settle_lines(
