@@ -66,7 +66,7 @@ async def accept_all(
     async def one(read: Read) -> Row:
         return await _accept(conn, policy, read, reason, demoted, actor)
 
-    return await _each(conn, [(read.fund_id, read) for read in reads], one)
+    return await one_by_one(conn, [(read.fund_id, read) for read in reads], one)
 
 
 async def approve_all(
@@ -81,10 +81,10 @@ async def approve_all(
     async def one(name: tuple[str, str]) -> Row:
         return await approve(conn, policy, *name, said, actor)
 
-    return await _each(conn, [(name[0], name) for name in names], one)
+    return await one_by_one(conn, [(name[0], name) for name in names], one)
 
 
-async def _each(
+async def one_by_one(
     conn: AsyncConnection,
     items: Sequence[tuple[str, _Item]],
     work: Callable[[_Item], Awaitable[Row]],

@@ -126,6 +126,10 @@ def _fields(bank: Sequence[OpenRow], ledger: Sequence[OpenRow]) -> Iterator[Evid
     yield _equal("date", str(days[0]), str(days[1]), f"{(days[0] - days[1]).days} days")
 
 
+def _values(rows: Sequence[OpenRow], field: str) -> str:
+    return ", ".join(sorted({getattr(row, field) for row in rows} - {""}))
+
+
 def _equal(field: str, bank: str, ledger: str, apart: str = "") -> Evidence:
     unknown = not (bank and ledger)
     result = "unknown" if unknown else "agrees" if bank == ledger else "differs"

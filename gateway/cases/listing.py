@@ -321,7 +321,7 @@ async def load_run(conn: AsyncConnection, run_id: str) -> Row:
     runs = t.runs.c
     newest = select_runs().order_by(runs.started_at.desc(), runs.run_id.desc()).limit(1)
     query = newest if run_id == "latest" else select_runs().where(runs.run_id == run_id)
-    row = (await conn.execute(query)).one_or_none()
+    row: Row | None = (await conn.execute(query)).one_or_none()
     if row is None:
         raise not_found(f"reconciliationRuns/{run_id}")
     return row
