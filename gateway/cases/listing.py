@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from gateway.cases.ageing import overdue
+from gateway.cases.rows import Key
 from gateway.domain.errors import not_found
 from gateway.store import tables as t
 
@@ -288,13 +289,14 @@ def _has_member(side: str, member_id: str) -> sa.ColumnElement[bool]:
 
 async def taken_by(
     conn: AsyncConnection, fund_id: str, match_id: str, made_by: str
-) -> dict[tuple[str, str], int]:
-    """What a match takes of each row, by side and id."""
+) -> dict[Key, int]:
+    """What a match takes of each row."""
     mm = t.match_members.c
     query = sa.select(mm.side, mm.member_id, mm.allocated_minor).where(
         mm.fund_id == fund_id, mm.match_id == match_id, mm.made_by == made_by
     )
-    return {(row.side, row.member_id): row.allocated_minor for row in await conn.execute(query)}
+    rows = await conn.execute(query)
+    return {Key(row.side, row.member_id): row.allocated_minor for row in rows}
 
 
 # --- runs ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from google.protobuf.descriptor import EnumDescriptor
 
+from gateway.domain import case_words as words
 from gateway.domain.describe import Language
 from gateway.domain.resend import Blocker
 
@@ -27,8 +28,7 @@ ZH: Final[Mapping[str, str]] = MappingProxyType(
         "ROLE_OPERATOR": "运维",
         "ROLE_SUPERVISOR": "信托监察人",
         "ROLE_OWNER": "业主",
-        "BOOK_COMMON": "共有资金账",
-        "BOOK_MAINTENANCE": "物业维护基金账",
+        **{f"BOOK_{name}": zh for name, zh in words.BOOKS_ZH.items()},
         "PAYMENT_STATE_SUBMITTED": "已提交",
         "PAYMENT_STATE_HELD": "已占用额度",
         "PAYMENT_STATE_PARTLY_SIGNED": "已签一方",
@@ -57,53 +57,29 @@ ZH: Final[Mapping[str, str]] = MappingProxyType(
         "TRANSMISSION_STATE_BY_HAND": "手工交付，待确认",
         "TRANSMISSION_STATE_IN_DOUBT": "是否送达不明",
         "TRANSMISSION_STATE_SUPERSEDED": "已由新报文取代",
-        "CASE_KIND_MISSING_IN_BANK": "银行未记",
-        "CASE_KIND_MISSING_IN_LEDGER": "账上未记",
-        "CASE_KIND_TIMING": "在途",
-        "CASE_KIND_AMOUNT_DIFFERS": "金额不符",
-        "CASE_KIND_DUPLICATE_BANK": "银行重复",
-        "CASE_KIND_DUPLICATE_LEDGER": "账上重复",
-        "CASE_KIND_RETURNED": "退票未记",
-        "CASE_KIND_WRONG_ACCOUNT": "账户不符",
-        "CASE_KIND_AMBIGUOUS": "无法唯一配对",
-        "CASE_KIND_SEARCH_LIMITED": "组合过多未搜完",
+        **{f"CASE_KIND_{name}": zh for name, zh in words.KINDS_ZH.items()},
+        **{f"CASE_STATE_{name}": zh for name, zh in words.STATES_ZH.items()},
         "CASE_SIDE_BANK": "银行",
         "CASE_SIDE_LEDGER": "账上",
         "RUN_STATE_RUNNING": "进行中",
         "RUN_STATE_DONE": "已完成",
         "RUN_STATE_FAILED": "已中断",
+        "CASE_ORDER_OLDEST": "最早在前",
+        "CASE_ORDER_DUE": "先到期在前",
+        "CASE_ORDER_WEIGHT": "金额大在前",
+        **{f"RESOLUTION_ACTION_{name}": zh for name, zh in words.ACTIONS_ZH.items()},
+        "RESOLUTION_STATE_PROPOSED": "待复核",
+        "RESOLUTION_STATE_APPROVED": "已批准",
+        "RESOLUTION_STATE_REJECTED": "已驳回",
+        "RESOLUTION_STATE_WITHDRAWN": "已撤回",
+        "RESOLUTION_STATE_UNDONE": "已撤销",
+        "EVIDENCE_RESULT_AGREES": "一致",
+        "EVIDENCE_RESULT_CLOSE": "相近",
+        "EVIDENCE_RESULT_DIFFERS": "不符",
+        "EVIDENCE_RESULT_UNKNOWN": "未知",
     }
 )
 
-
-CAUSES_ZH: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "bank_fee": "银行手续费",
-        "bank_interest": "银行结息",
-        "unidentified_receipt": "来款不明",
-        "unexplained_debit": "扣款不明",
-        "overdue": "逾期未到",
-        "in_transit": "在途",
-        "amount": "金额不同",
-        "split": "拆分",
-        "currency": "币种不同",
-        "batch_total": "批次合计不同",
-        "repeated_entry": "银行重复入账",
-        "repeated_line": "账上重复记账",
-        "no_correction_line": "缺红字冲回",
-        "other_account": "记入别的账户",
-        "equal_amounts": "等额难分",
-        "same_id": "编号相同",
-        "too_many_candidates": "候选过多",
-        "entry_sum": "流水可能由多笔合成",
-        "line_sum": "明细可能由多笔合成",
-        "proposed_equal_amounts": "等额成组，待人确认",
-        "proposed_amount_window": "金额与日期相符，待人确认",
-        "proposed_subset_sum": "多笔合计相符，待人确认",
-        "proposed_fee_adjustment": "差额为手续费，待人确认",
-    }
-)
-"""The causes that reconciliation names, in `reconciliation.breaks`."""
 
 TROUBLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -182,7 +158,7 @@ def label(kind: Enumeration, number: int, lang: Language) -> str:
 
 def cause(name: str, lang: Language) -> str:
     """The likely cause of a case in the person's language; its name where it is new."""
-    return CAUSES_ZH.get(name, name) if lang == "zh" else name.replace("_", " ")
+    return words.word(words.CAUSES_ZH, name, lang)
 
 
 def trouble(name: str, lang: Language) -> str:

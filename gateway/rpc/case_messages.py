@@ -139,14 +139,14 @@ def candidate_message(fund_id: str, ranked: Ranked, case_id: str) -> pb.Candidat
 
 def explanation_of_case(row: Row, run: Row, evidence: Iterable[Evidence]) -> pb.Explanation:
     """Why a run left a case."""
-    return pb.Explanation(
-        **{"pass": f"{row.kind} {row.cause}"},
+    return _explanation(
+        f"{row.kind} {row.cause}",
+        row,
+        evidence,
         rules_version=run.rules_version,
         run=RUN.format(run.run_id),
         input_digest=run.input_digest,
         search_limit=row.search_limit,
-        evidence=map(evidence_message, evidence),
-        **_search(row),
     )
 
 
@@ -154,27 +154,38 @@ def explanation_of_match(
     row: Row, run: Row | None, resolution: Row | None, evidence: Iterable[Evidence]
 ) -> pb.Explanation:
     """Why a match was made: by a run, or by the people of a resolution."""
-    return pb.Explanation(
-        **{"pass": row.rule},
+    return _explanation(
+        row.rule,
+        row,
+        evidence,
         rules_version=row.rules_version,
         run=RUN.format(run.run_id) if run else "",
         input_digest=run.input_digest if run else "",
-        evidence=map(evidence_message, evidence),
         proposer=resolution.proposer if resolution else "",
         approver=resolution.decider if resolution else "",
         supersedes=resolution.supersedes if resolution else "",
-        **_search(row),
     )
 
 
-def _search(row: Row) -> dict[str, Any]:
-    return {
-        "bank_candidates": row.bank_candidates,
-        "ledger_candidates": row.ledger_candidates,
-        "runner_up": row.runner_up,
-        "expected_accidents": row.expected_accidents,
-        "states": row.states,
-    }
+def _explanation(
+    pass_: str,
+    row: Row,
+    evidence: Iterable[Evidence],
+    **more: Any,  # noqa: ANN401 - of any field
+) -> pb.Explanation:
+    """What match and case have in common: the pass, what its search saw, and the evidence."""
+    # `pass` is a word of Python's, so that it cannot be named in a call.
+    named: dict[str, Any] = {"pass": pass_}
+    return pb.Explanation(
+        bank_candidates=row.bank_candidates,
+        ledger_candidates=row.ledger_candidates,
+        runner_up=row.runner_up,
+        expected_accidents=row.expected_accidents,
+        states=row.states,
+        evidence=map(evidence_message, evidence),
+        **named,
+        **more,
+    )
 
 
 def match_message(row: Row) -> pb.Match:
@@ -193,9 +204,7 @@ def match_message(row: Row) -> pb.Match:
     )
 
 
-async def resolution_messages(
-    conn: AsyncConnection, rows: Sequence[Row]
-) -> list[pb.Resolution]:
+async def resolution_messages(conn: AsyncConnection, rows: Sequence[Row]) -> list[pb.Resolution]:
     """Resolutions with their allocations, from rows of `listing.select_resolutions`."""
     keys = [(row.fund_id, row.resolution_id) for row in rows]
     taken = await allocations_of(conn, keys)

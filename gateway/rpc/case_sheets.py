@@ -13,14 +13,14 @@ from gateway.cases import listing, sheet
 from gateway.cases.accept import one_by_one
 from gateway.cases.even import Part
 from gateway.cases.plan import POSTING, Ask, Posting
-from gateway.cases.propose import Read, propose
+from gateway.cases.propose import propose
 from gateway.cases.record import case_name
 from gateway.cases.rows import key_of, members_of, row_name
 from gateway.cases.sheet_rows import SheetCase, SheetMember
 from gateway.clock import bank_date
 from gateway.domain.errors import GatewayError, Kind, Reason, invalid, not_found
 from gateway.rpc.caller import current_caller
-from gateway.rpc.cases import CASE, FUND, actor_of, filter_of
+from gateway.rpc.cases import FUND, actor_of, filter_of, read_of
 from gateway.rpc.convert import enum_name, split_name
 from gateway.rpc.once import once
 from gateway.rpc.resolutions import shown_all
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.cases.accept import Outcome
     from gateway.cases.actor import Actor
     from gateway.cases.policy import CasePolicy
+    from gateway.cases.propose import Read
     from gateway.cases.rows import OpenRow
     from gateway.cases.sheet_rows import SheetRow
     from gateway.clock import Clock
@@ -124,9 +125,7 @@ def _too_many() -> GatewayError:
     )
 
 
-def _written(
-    cases: Sequence[SheetCase], format_: sheet.Format, language: Language
-) -> list[bytes]:
+def _written(cases: Sequence[SheetCase], format_: sheet.Format, language: Language) -> list[bytes]:
     return list(sheet.write(cases, format_, language))
 
 
@@ -201,8 +200,7 @@ async def _take_in(
         return await propose(conn, policy, asked.read, _ask(asked), actor)
 
     async with conn.begin_nested() as whole:
-        reads = [Read(*split_name(row.case, CASE, "case"), row.etag) for row in rows]
-        asked = [_Asked(*each) for each in zip(reads, rows, strict=True)]
+        asked = [_Asked(read_of(row.case, row.etag, "content"), row) for row in rows]
         outcomes = await one_by_one(conn, [(each.read.fund_id, each) for each in asked], one)
         answer = await _imported(conn, rows, outcomes)
         answer.proposed = store and all(each.refusal is None for each in outcomes)

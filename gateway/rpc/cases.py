@@ -39,9 +39,17 @@ FUND: Final = "funds/{}"
 
 def actor_of(caller: Caller, clock: Clock) -> Actor:
     """The caller as somebody who works on cases."""
-    return Actor(
-        caller.party_id, caller.person_id, caller.natural_person, caller.roles, clock()
-    )
+    return Actor(caller.party_id, caller.person_id, caller.natural_person, caller.roles, clock())
+
+
+def read_of(name: str, etag: str, path: str = "name") -> Read:
+    """A case as it was read.
+
+    Raises:
+        GatewayError: FIELD_INVALID if the name, at this path, is no case's.
+    """
+    fund_id, case_id = split_name(name, CASE, path)
+    return Read(fund_id, case_id, etag)
 
 
 def filter_of(asked: pb.CaseFilter) -> listing.Filter:
@@ -113,7 +121,7 @@ class CaseMethods:
         context: Any,  # noqa: ANN401, ARG002 - gRPC's
     ) -> pb.AssignCaseResponse:
         """Gives a case to somebody, or to nobody."""
-        read = Read(*split_name(request.name, CASE), request.etag)
+        read = read_of(request.name, request.etag)
         actor = actor_of(current_caller(), self.clock)
 
         async def work(conn: AsyncConnection) -> pb.AssignCaseResponse:
@@ -147,9 +155,7 @@ async def case_row(conn: AsyncConnection, fund_id: str, case_id: str, today: dat
         GatewayError: RESOURCE_NOT_FOUND.
     """
     this = (t.cases.c.fund_id == fund_id) & (t.cases.c.case_id == case_id)
-    row: Row | None = (
-        await conn.execute(listing.select_cases(today).where(this))
-    ).one_or_none()
+    row: Row | None = (await conn.execute(listing.select_cases(today).where(this))).one_or_none()
     if row is None:
         raise not_found(CASE.format(fund_id, case_id))
     return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,7 @@ from gateway.rpc.cases import CaseMethods, actor_of
 from gateway.rpc.convert import day, day_of, money, split_name
 from gateway.rpc.once import once
 from gateway.rpc.paging import next_token, page_of
-from gateway.rpc.resolutions import ResolutionMethods
+from gateway.rpc.resolutions import ResolutionMethods, after_moment
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 from reconciliation.rules import Rules
@@ -62,7 +62,7 @@ class ReconciliationServicer(
 
     store: Store
     clock: Clock
-    policy: CasePolicy = CasePolicy()
+    policy: CasePolicy = field(default_factory=CasePolicy)
 
     async def StartRun(  # noqa: N802 - the contract's name
         self,
@@ -109,9 +109,7 @@ class ReconciliationServicer(
             rows = await _proofs(conn, run.run_id, page, only_unproved=request.only_unproved)
         return pb.ListBalanceProofsResponse(
             proofs=map(_proof, rows[: page.size]),
-            next_page_token=next_token(
-                key, rows, page.size, _proof_key
-            ),
+            next_page_token=next_token(key, rows, page.size, _proof_key),
         )
 
     async def ListRuns(  # noqa: N802 - the contract's name
@@ -122,7 +120,7 @@ class ReconciliationServicer(
         """Runs, newest first."""
         key = "ListRuns"
         page = page_of(request, key, datetime.fromisoformat, str)
-        after = page.after and (datetime.fromisoformat(page.after[0]), page.after[1])
+        after = after_moment(page)
         async with self.store.transaction(current_caller().scope) as conn:
             rows = await listing.list_runs(conn, after, page.fetch)
         return pb.ListRunsResponse(
@@ -159,7 +157,7 @@ class ReconciliationServicer(
         which = _matches_asked(request, fund_id)
         key = f"ListMatches/{fund_id}/{which}"
         page = page_of(request, key, datetime.fromisoformat, str, str, str)
-        after = page.after and (datetime.fromisoformat(page.after[0]), *page.after[1:])
+        after = after_moment(page)
         async with self.store.transaction(current_caller().scope) as conn:
             rows = await listing.list_matches(conn, fund_id, which, after, page.fetch)
         return pb.ListMatchesResponse(
@@ -250,7 +248,7 @@ async def _whole_match(
     if row is None:
         raise not_found(_MATCH.format(fund_id, match_id, made_by))
     taken = await listing.taken_by(conn, fund_id, match_id, made_by)
-    rows = list((await load_rows(conn, fund_id, [Key(*key) for key in taken])).values())
+    rows = list((await load_rows(conn, fund_id, list(taken))).values())
     match = messages.match_message(row)
     match.members.extend(messages.member_message(fund_id, each, taken[each.key]) for each in rows)
     match.explanation.CopyFrom(await _explanation(conn, row, rows, taken))
@@ -261,7 +259,7 @@ async def _explanation(
     conn: AsyncConnection,
     match: Row,
     rows: Sequence[OpenRow],
-    taken: Mapping[tuple[str, str], int],
+    taken: Mapping[Key, int],
 ) -> pb.Explanation:
     """As of the match: each row is compared by what the match took of it."""
     then = [replace(r, match_id="", taken_minor=r.amount_minor - taken[r.key]) for r in rows]

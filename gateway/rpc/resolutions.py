@@ -13,14 +13,14 @@ from gateway.cases.accept import accept_all, approve_all
 from gateway.cases.approve import approve, reject
 from gateway.cases.even import Part
 from gateway.cases.plan import Ask, Posting
-from gateway.cases.propose import Read, propose, withdraw
+from gateway.cases.propose import propose, withdraw
 from gateway.cases.rows import key_of
 from gateway.cases.rule_records import demoted_rules
 from gateway.cases.undo import undo_resolution
 from gateway.domain.errors import Reason, invalid, not_found
 from gateway.rpc import case_messages as messages
 from gateway.rpc.caller import current_caller
-from gateway.rpc.cases import CASE, FUND, actor_of
+from gateway.rpc.cases import FUND, actor_of, read_of
 from gateway.rpc.convert import day_of, enum_name, split_name
 from gateway.rpc.once import once
 from gateway.rpc.paging import next_token, page_of
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.cases.accept import Outcome
     from gateway.cases.policy import CasePolicy
     from gateway.clock import Clock
+    from gateway.rpc.paging import Page
     from gateway.store import Row, Store
 
 RESOLUTION: Final = "funds/{}/resolutions/{}"
@@ -60,7 +61,7 @@ class ResolutionMethods:
         context: Any,  # noqa: ANN401, ARG002 - gRPC's
     ) -> pb.ProposeResolutionResponse:
         """Proposes what to do about a case, or only says whether it could be proposed."""
-        read = Read(*split_name(request.parent, CASE, "parent"), request.etag)
+        read = read_of(request.parent, request.etag, "parent")
         ask = ask_of(request.resolution, read.fund_id)
         actor = actor_of(current_caller(), self.clock)
 
@@ -75,10 +76,10 @@ class ResolutionMethods:
 
     async def _rehearse(self, work: Any) -> pb.ProposeResolutionResponse:  # noqa: ANN401 - as in `once`
         """The answer without its effect: nothing was named, because nothing is stored."""
-        async with self.store.transaction(current_caller().scope) as conn:
-            async with conn.begin_nested() as rehearsal:
-                answer: pb.ProposeResolutionResponse = await work(conn)
-                await rehearsal.rollback()
+        scope = current_caller().scope
+        async with self.store.transaction(scope) as conn, conn.begin_nested() as rehearsal:
+            answer: pb.ProposeResolutionResponse = await work(conn)
+            await rehearsal.rollback()
         answer.resolution.ClearField("name")
         return answer
 
@@ -92,7 +93,7 @@ class ResolutionMethods:
         states = sorted(enum_name(pb.ResolutionState, state) for state in request.states)
         key = f"ListResolutions/{fund_id}/{states}"
         page = page_of(request, key, datetime.fromisoformat, str, str)
-        after = page.after and (datetime.fromisoformat(page.after[0]), *page.after[1:])
+        after = after_moment(page)
         async with self.store.transaction(current_caller().scope) as conn:
             rows = await listing.list_resolutions(conn, fund_id, states, after, page.fetch)
             found = await messages.resolution_messages(conn, rows[: page.size])
@@ -170,15 +171,13 @@ class ResolutionMethods:
         context: Any,  # noqa: ANN401, ARG002 - gRPC's
     ) -> pb.AcceptProposalsResponse:
         """Proposes to accept what a run proposed, case by case."""
-        reads = [Read(*split_name(each.name, CASE), each.etag) for each in request.cases]
+        reads = [read_of(each.name, each.etag, "cases") for each in request.cases]
         actor = actor_of(current_caller(), self.clock)
         async with self.store.transaction(GATEWAY) as conn:
             demoted = await demoted_rules(conn)
 
         async def work(conn: AsyncConnection) -> pb.AcceptProposalsResponse:
-            outcomes = await accept_all(
-                conn, self.policy, reads, request.reason, demoted, actor
-            )
+            outcomes = await accept_all(conn, self.policy, reads, request.reason, demoted, actor)
             names = [each.name for each in request.cases]
             return pb.AcceptProposalsResponse(outcomes=await _items(conn, names, outcomes))
 
@@ -201,6 +200,13 @@ class ResolutionMethods:
 
         answer = pb.ApproveResolutionsResponse
         return await once(self.store, current_caller(), request, answer, work)
+
+
+def after_moment(page: Page) -> tuple[Any, ...] | None:
+    """The key of the last row of the page before, of which the first part is a moment."""
+    if page.after is None:
+        return None
+    return (datetime.fromisoformat(page.after[0]), *page.after[1:])
 
 
 def _pair(ids: tuple[str, ...]) -> tuple[str, str]:
