@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 from xinyi.v1 import common_pb2, ledger_service_pb2
 from xinyi.v1 import reconciliation_service_pb2 as pb
 
+from gateway.cases.actor import Actor
+from gateway.cases.plan import Ask
+from gateway.cases.policy import CasePolicy
+from gateway.cases.propose import Read, propose
+from gateway.domain.errors import GatewayError, Reason
+from gateway.domain.party import Role
 from gateway.rpc.convert import day
+from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.cases.desk import FUND, adjustment, taking, yuan
 from tests.gateway.support import (
     CHECKER,
     MAKER,
+    NOW,
     OPENING_MINOR,
     OPERATOR,
     TODAY,
@@ -217,17 +225,24 @@ async def test_a_difference_needs_both_sides_to_be_written_off(desk: Desk) -> No
 
 
 async def test_what_a_fund_writes_off_in_a_month_is_bounded(desk: Desk) -> None:
-    service = desk.callers  # one gateway throughout, so the month adds up
-    assert service is desk.callers
-    for number in range(3):
-        case = await _small(desk, 90, f"W{number}")
-        await desk.decide(case, "WRITE_OFF")
-    before = await desk.world.rows(t.resolutions, action="WRITE_OFF", state="APPROVED")
-    assert sum(row["adjust_minor"] for row in before) == 270
-    entry = await desk.entry(100_090, reference="big")
-    line = await desk.line(100_000, reference="big")
-    await desk.night()
-    case = await desk.case_with(entry)
-    parts = taking((entry, None), (line, None))
-    await desk.decide(case, "WRITE_OFF", allocations=parts)
-    assert await desk.listed() == []
+    await desk.decide(await _small(desk, 90, "W1"), "WRITE_OFF")
+    case = await _small(desk, -60, "W2")
+    undone = await desk.decide(await _small(desk, 50, "W3"), "WRITE_OFF")
+    await desk.undo(undone)
+
+    assert await _write_off(desk, case, limit_minor=149) is Reason.AMOUNT_OUT_OF_RANGE
+    assert await _write_off(desk, case, limit_minor=150) is None
+
+
+async def _write_off(desk: Desk, case: pb.Case, limit_minor: int) -> Reason | None:
+    """Why it cannot be proposed under such a limit of the month."""
+    read = Read(FUND, case.name.split("/")[-1], case.etag)
+    policy = CasePolicy(write_off_month_minor=limit_minor)
+    maker = Actor("trust", "maker", "np", frozenset({Role.TRUSTEE_MAKER}), NOW)
+    try:
+        async with desk.store.transaction(GATEWAY) as conn, conn.begin_nested() as rehearsal:
+            await propose(conn, policy, read, Ask("WRITE_OFF", "too small to look for"), maker)
+            await rehearsal.rollback()
+    except GatewayError as refused:
+        return refused.reason
+    return None
