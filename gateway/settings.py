@@ -32,6 +32,8 @@ class Settings(BaseSettings):
         profiles_dir: bank profiles of one's own, one TOML file each, besides those that come along.
         night_at: from this hour on, in China, the day before is reconciled; a day that was missed
             is made up for.
+        case_policy: TOML file of the case policy, see `gateway.cases.policy`; without one its
+            defaults hold.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -48,6 +50,7 @@ class Settings(BaseSettings):
     answer_due: timedelta = timedelta(hours=4)
     profiles_dir: Path | None = None
     night_at: time = time(5, 30)
+    case_policy: Path | None = None
     poll_interval: timedelta = timedelta(seconds=1)
 
     @property

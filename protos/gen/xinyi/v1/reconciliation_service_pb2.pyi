@@ -887,7 +887,7 @@ class CaseEvent(_message.Message):
     "ESCALATED", "CLOSED", "REOPENED".
     """
     actor: _builtins.str
-    """Who: `parties/{party}/persons/{person}`, or `reconciliationRuns/{run}`."""
+    """Who: `parties/{party}/persons/{person}`, `reconciliationRuns/{run}`, or `gateway` where time alone did it."""
     detail: _builtins.str
     """What was said, or what changed."""
     resolution: _builtins.str
@@ -956,9 +956,9 @@ class Adjustment(_message.Message):
     book: _common_pb2.Book.ValueType
     """The book."""
     category: _builtins.str
-    """Category under which it is disclosed, such as "银行手续费"."""
+    """Category under which it is disclosed, such as "银行手续费". ADJUST needs it."""
     summary: _builtins.str
-    """What for, as the owners will read it. Names no private person."""
+    """What for, as the owners will read it. Names no private person. ADJUST needs it."""
     @_builtins.property
     def amount(self) -> _common_pb2.Money:
         """Positive: the fund receives. Not set for what makes the allocations even; must be that, if it is set."""
@@ -1047,13 +1047,15 @@ class Resolution(_message.Message):
     """Why."""
     @_builtins.property
     def allocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Allocation]:
-        """What it takes of which row. Empty for everything that is open of the case's members. Rows of other cases may take
-        part.
+        """Of what matches, what it takes of which row; of KEEP_APART the rows, without amounts. Empty for everything that is
+        open of the case's members. Rows of other cases may take part, beside a member of this one.
         """
 
     @_builtins.property
     def adjustment(self) -> Global___Adjustment:
-        """The line to post, of ADJUST; of WRITE_OFF only its book and vouchers are used."""
+        """The line to post, of ADJUST. WRITE_OFF needs none where all its lines are of one book; its category and summary
+        are the gateway's.
+        """
 
     @_builtins.property
     def wait_until(self) -> _date_pb2.Date:

@@ -181,9 +181,9 @@ class ReconciliationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndoRun(self, request, context):
-        """Takes back every match that a run made and nobody has taken back yet: all of it is open again, and the next run
-        may match it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS unless it is done;
-        RUN_IN_PROGRESS.
+        """Takes back every match that a run made and nobody has taken back yet: all of it is open again, becomes cases with
+        the next run, and may be matched by it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS
+        unless it is done and not undone; RUN_IN_PROGRESS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -260,7 +260,8 @@ class ReconciliationServiceServicer:
     def ProposeResolution(self, request, context):
         """Proposes what to do about a case. Nothing happens before another person approves. Callers: OPERATOR,
         TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH; STATE_FORBIDS for a closed case, or one that has a proposal;
-        ITEM_NOT_OPEN; MATCH_UNEVEN; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING.
+        ITEM_NOT_OPEN; MATCH_UNEVEN; CURRENCY_MISMATCH; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING;
+        BALANCE_INSUFFICIENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,9 +44,9 @@ class ReconciliationServiceStub:
     ListRuns: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListRunsRequest, _reconciliation_service_pb2.ListRunsResponse]
     """Runs, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
     UndoRun: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.UndoRunRequest, _reconciliation_service_pb2.UndoRunResponse]
-    """Takes back every match that a run made and nobody has taken back yet: all of it is open again, and the next run
-    may match it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS unless it is done;
-    RUN_IN_PROGRESS.
+    """Takes back every match that a run made and nobody has taken back yet: all of it is open again, becomes cases with
+    the next run, and may be matched by it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS
+    unless it is done and not undone; RUN_IN_PROGRESS.
     """
     ListBalanceProofs: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListBalanceProofsRequest, _reconciliation_service_pb2.ListBalanceProofsResponse]
     """Balance proofs of a run, by account. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
@@ -77,7 +77,8 @@ class ReconciliationServiceStub:
     ProposeResolution: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ProposeResolutionRequest, _reconciliation_service_pb2.ProposeResolutionResponse]
     """Proposes what to do about a case. Nothing happens before another person approves. Callers: OPERATOR,
     TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH; STATE_FORBIDS for a closed case, or one that has a proposal;
-    ITEM_NOT_OPEN; MATCH_UNEVEN; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING.
+    ITEM_NOT_OPEN; MATCH_UNEVEN; CURRENCY_MISMATCH; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING;
+    BALANCE_INSUFFICIENT.
     """
     ListResolutions: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListResolutionsRequest, _reconciliation_service_pb2.ListResolutionsResponse]
     """Resolutions, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
@@ -128,9 +129,9 @@ class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
     ListRuns: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListRunsRequest, _reconciliation_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Runs, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
     UndoRun: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.UndoRunRequest, _reconciliation_service_pb2.UndoRunResponse]  # type: ignore[assignment]
-    """Takes back every match that a run made and nobody has taken back yet: all of it is open again, and the next run
-    may match it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS unless it is done;
-    RUN_IN_PROGRESS.
+    """Takes back every match that a run made and nobody has taken back yet: all of it is open again, becomes cases with
+    the next run, and may be matched by it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS
+    unless it is done and not undone; RUN_IN_PROGRESS.
     """
     ListBalanceProofs: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListBalanceProofsRequest, _reconciliation_service_pb2.ListBalanceProofsResponse]  # type: ignore[assignment]
     """Balance proofs of a run, by account. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
@@ -161,7 +162,8 @@ class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
     ProposeResolution: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ProposeResolutionRequest, _reconciliation_service_pb2.ProposeResolutionResponse]  # type: ignore[assignment]
     """Proposes what to do about a case. Nothing happens before another person approves. Callers: OPERATOR,
     TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH; STATE_FORBIDS for a closed case, or one that has a proposal;
-    ITEM_NOT_OPEN; MATCH_UNEVEN; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING.
+    ITEM_NOT_OPEN; MATCH_UNEVEN; CURRENCY_MISMATCH; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING;
+    BALANCE_INSUFFICIENT.
     """
     ListResolutions: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListResolutionsRequest, _reconciliation_service_pb2.ListResolutionsResponse]  # type: ignore[assignment]
     """Resolutions, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
@@ -233,9 +235,9 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reconciliation_service_pb2.UndoRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reconciliation_service_pb2.UndoRunResponse, _abc.Awaitable[_reconciliation_service_pb2.UndoRunResponse]]:
-        """Takes back every match that a run made and nobody has taken back yet: all of it is open again, and the next run
-        may match it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS unless it is done;
-        RUN_IN_PROGRESS.
+        """Takes back every match that a run made and nobody has taken back yet: all of it is open again, becomes cases with
+        the next run, and may be matched by it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS
+        unless it is done and not undone; RUN_IN_PROGRESS.
         """
 
     @_abc_1.abstractmethod
@@ -326,7 +328,8 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_reconciliation_service_pb2.ProposeResolutionResponse, _abc.Awaitable[_reconciliation_service_pb2.ProposeResolutionResponse]]:
         """Proposes what to do about a case. Nothing happens before another person approves. Callers: OPERATOR,
         TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH; STATE_FORBIDS for a closed case, or one that has a proposal;
-        ITEM_NOT_OPEN; MATCH_UNEVEN; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING.
+        ITEM_NOT_OPEN; MATCH_UNEVEN; CURRENCY_MISMATCH; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING;
+        BALANCE_INSUFFICIENT.
         """
 
     @_abc_1.abstractmethod
