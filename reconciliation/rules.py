@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +21,7 @@ from pydantic import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Self
 
@@ -96,6 +98,21 @@ class Fee(BaseModel):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How often a rule has matched by itself under the same rules, and been wrong.
+
+    Attributes:
+        rule: its name.
+        made: matches that it made.
+        reversed: those of them that a person took apart for good.
+    """
+
+    rule: str
+    made: int
+    reversed: int
+
+
 class Rules(BaseModel):
     """What a run holds to. Change anything and give it a new version.
 
@@ -123,6 +140,9 @@ class Rules(BaseModel):
         subset_automatic_e: a sum found is matched automatically only if at most this many such
             sums are to be expected by accident, a decimal number; proposed otherwise. Zero means
             that no sum is automatic.
+        reversal_limit_per_million: of a million matches that a rule made by itself, persons may
+            have taken apart so many; with more of them it is automatic no longer.
+        reversals_needed: fewer than so many matches taken apart prove nothing against a rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -163,10 +183,27 @@ class Rules(BaseModel):
     subset_states: Annotated[int, Field(ge=1, le=200_000)] = 200_000
     subset_account_states: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
     subset_automatic_e: Bound = "0.01"
+    reversal_limit_per_million: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    reversals_needed: Annotated[int, Field(ge=1, le=1_000_000)] = 2
 
     def accident_bound(self) -> Fraction:
         """`subset_automatic_e` as an exact number."""
         return Fraction(self.subset_automatic_e)
+
+    def demoted(self, records: Iterable[Record]) -> tuple[str, ...]:
+        """The automatic rules that persons have had to take back too often, by name."""
+        fallen = {record.rule for record in records if self._is_over(record)}
+        return tuple(sorted(fallen & set(self.automatic)))
+
+    def _is_over(self, record: Record) -> bool:
+        bound = self.reversal_limit_per_million * record.made
+        return record.reversed >= self.reversals_needed and record.reversed * 1_000_000 > bound
+
+    def without_automatic(self, names: Iterable[str]) -> Rules:
+        """The same rules, but what these find is only proposed."""
+        fallen = set(names)
+        kept = tuple(name for name in self.automatic if name not in fallen)
+        return self.model_copy(update={"automatic": kept})
 
     def digest(self) -> str:
         """SHA-256 of the rules in canonical JSON, hexadecimal: equal rules, equal digest."""
