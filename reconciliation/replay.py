@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reconciliation.archive import (
     MANIFEST,
@@ -21,7 +20,7 @@ from reconciliation.archive import (
     result_digest,
 )
 from reconciliation.engines import LocalEngine
-from reconciliation.offline import REPLAY, solved, write_outputs
+from reconciliation.offline import REPLAY, Summary, solved, write_outputs
 from reconciliation.shards import crossings, unpacked, work_through
 
 if TYPE_CHECKING:
@@ -124,29 +123,27 @@ def _compare_files(
 ) -> _Seen:
     """An offline run: the files beside the summary, and what the summary says of them."""
     said = _summary(directory)
-    if said["input_digest"] != manifest.input_digest:
+    if said.input_digest != manifest.input_digest:
         raise ArchiveError(f"{directory / REPLAY} is not the input that summary.json names")
     result = solved(archive, manifest, engine, progress)
     with tempfile.TemporaryDirectory() as name:
         write_outputs(result, Path(name))
-        again = {file: (Path(name) / file).read_bytes() for file in said["outputs"]}
-    kept = {file: _kept(directory / file) for file in said["outputs"]}
-    recorded: dict[str, str] = said["outputs"]
-    difference = _difference(kept, again) or _untrue(recorded, kept)
+        again = {file: (Path(name) / file).read_bytes() for file in said.outputs}
+    kept = {file: _kept(directory / file) for file in said.outputs}
+    difference = _difference(kept, again) or _untrue(said.outputs, kept)
     return _Seen(
-        output_digest([recorded[file] for file in sorted(recorded)]),
+        output_digest([digest for _, digest in sorted(said.outputs.items())]),
         output_digest([sha256(again[file]).hexdigest() for file in sorted(again)]),
         difference,
     )
 
 
-def _summary(directory: Path) -> dict[str, dict[str, str]]:
+def _summary(directory: Path) -> Summary:
     path = directory / "summary.json"
     try:
-        said: dict[str, dict[str, str]] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArchiveError(f"{path} cannot be read: {error}") from error
-    return said
+        return Summary.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ArchiveError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _kept(path: Path) -> bytes:
