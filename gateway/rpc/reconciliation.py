@@ -18,7 +18,6 @@ from gateway.rpc.convert import day, day_of, enum_name, moment, money, split_nam
 from gateway.rpc.once import once
 from gateway.rpc.paging import next_token, page_of
 from gateway.store import tables as t
-from reconciliation.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 _RUN: Final = "reconciliationRuns/{}"
 _EVERY_FUND: Final = "-"
-_RULES: Final = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +39,12 @@ class ReconciliationServicer(ReconciliationServiceServicer):
     Attributes:
         store: the database.
         clock: the present moment.
+        nights: what runs it.
     """
 
     store: Store
     clock: Clock
+    nights: night.Nights
 
     async def StartRun(  # noqa: N802 - the contract's name
         self,
@@ -57,7 +57,7 @@ class ReconciliationServicer(ReconciliationServiceServicer):
         async def work(_: AsyncConnection) -> pb.StartRunResponse:
             # In transactions of its own: a run again after a lost answer adds nothing.
             run_id = new_id("run-", self.clock())
-            done = await night.run(self.store, self.clock, last_day, _RULES, run_id)
+            done = await self.nights.run(last_day, run_id)
             return pb.StartRunResponse(run=_run(done))
 
         return await once(self.store, current_caller(), request, pb.StartRunResponse, work)
@@ -80,7 +80,7 @@ class ReconciliationServicer(ReconciliationServiceServicer):
         """Balance proofs of a run, by account, of the caller's funds."""
         (run_id,) = split_name(request.parent, _RUN)
         key = f"ListBalanceProofs/{run_id}/{request.only_unproved}"
-        page = page_of(request, key, str, str, str)
+        page = page_of(request, key, str, str, str, date.fromisoformat)
         async with self.store.transaction(current_caller().scope) as conn:
             # The next page of the latest run is a page of the same run, though a later one began.
             run = await night.load_run(conn, page.after[0] if page.after else run_id)
@@ -88,7 +88,10 @@ class ReconciliationServicer(ReconciliationServiceServicer):
         return pb.ListBalanceProofsResponse(
             proofs=map(_proof, rows[: page.size]),
             next_page_token=next_token(
-                key, rows, page.size, lambda row: (row.run_id, row.fund_id, row.account_id)
+                key,
+                rows,
+                page.size,
+                lambda row: (row.run_id, row.fund_id, row.account_id, str(row.date)),
             ),
         )
 
@@ -140,13 +143,15 @@ async def _proofs(
         sa.select(t.balance_proofs, f.currency)
         .join_from(t.balance_proofs, t.funds, f.fund_id == p.fund_id)
         .where(p.run_id == run_id)
-        .order_by(p.fund_id, p.account_id)
+        .order_by(p.fund_id, p.account_id, p.date)
         .limit(page.size + 1)
     )
     if only_unproved:
         query = query.where(p.proved.is_(False))
     if page.after is not None:
-        query = query.where(sa.tuple_(p.fund_id, p.account_id) > page.after[1:])
+        _, fund_id, account_id, last = page.after
+        after = (fund_id, account_id, date.fromisoformat(last))
+        query = query.where(sa.tuple_(p.fund_id, p.account_id, p.date) > after)
     return (await conn.execute(query)).all()
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -27,7 +29,6 @@ from gateway.ledger.writer import (
 from gateway.rpc.caller import Caller, set_caller
 from gateway.store import GATEWAY, Store, open_store, schema
 from gateway.store import tables as t
-from reconciliation.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -45,6 +46,7 @@ class World:
     """A database, and short ways to put something into it."""
 
     store: Store
+    directory: Path
     now: datetime = NOW
     next_id: count[int] = field(default_factory=lambda: count(1))
 
@@ -188,8 +190,10 @@ class World:
         }
 
     async def reconcile(self, day: date = TODAY, run_id: str = "") -> night.Run:
-        run_id = run_id or f"run-{next(self.next_id)}"
-        return await night.run(self.store, self.clock, day, Rules(), run_id)
+        return await self.nights().run(day, run_id or f"run-{next(self.next_id)}")
+
+    def nights(self, **more: Any) -> night.Nights:
+        return night.Nights(self.store, self.clock, self.directory, **more)
 
     async def rows(self, table: sa.Table, **equal: Any) -> list[dict[str, Any]]:
         """Rows of a table by primary key."""
@@ -223,7 +227,8 @@ async def copy_of(template_url: str) -> AsyncIterator[World]:
     template = sa.make_url(template_url).database
     url = await _create(template_url, name, f"TEMPLATE {template}")
     store = open_store(url, pool_size=5)
-    yield World(store)
+    with tempfile.TemporaryDirectory() as directory:
+        yield World(store, Path(directory))
     await store.close()
     await _execute(template_url, f"DROP DATABASE {name} WITH (FORCE)")
 
