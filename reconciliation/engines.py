@@ -174,7 +174,8 @@ def _on_ray(ray: Any, work: Work, waiting: deque[int], load: Load) -> Iterator[t
         # counted anew: nodes come and go
         room = _IN_HAND * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting and len(under_way) < room:
-            under_way[task.remote(load(waiting[0]))] = waiting.popleft()
+            shard = waiting.popleft()
+            under_way[task.remote(load(shard))] = shard
         done, _ = ray.wait(list(under_way), num_returns=1)
         for each in done:
             yield under_way.pop(each), _answer(ray, each)

@@ -155,16 +155,9 @@ class Nights:
     # --- work -----------------------------------------------------------------------------------
 
     async def _work(self, begun: _Begun, day: date) -> None:
-        manifest = begun.manifest or await asyncio.to_thread(
-            snapshot.keep,
-            self.store,
-            begun.archive,
-            day=day,
-            rules=self.rules,
-            demoted=begun.demoted,
-            moment=self.clock(),
-            rows_a_shard=self.rows_a_shard,
-        )
+        manifest = begun.manifest
+        if manifest is None:
+            manifest = await asyncio.to_thread(self._keep, begun, day)
         async with self.store.transaction(GATEWAY) as conn:
             await record.plan(conn, begun.lease, manifest)
             written = await record.written_shards(conn, begun.lease)
@@ -173,6 +166,17 @@ class Nights:
             await self._write(begun, manifest, number, made)
         async with self.store.transaction(GATEWAY) as conn:
             await record.finish(conn, begun.lease, self.clock())
+
+    def _keep(self, begun: _Begun, day: date) -> Manifest:
+        return snapshot.keep(
+            self.store,
+            begun.archive,
+            day=day,
+            rules=self.rules,
+            demoted=begun.demoted,
+            moment=self.clock(),
+            rows_a_shard=self.rows_a_shard,
+        )
 
     async def _solved(
         self, begun: _Begun, manifest: Manifest, todo: Sequence[int]

@@ -1,6 +1,6 @@
 """Balance proofs: closing - ledger - (open bank - open ledger) = 0, and the chain that they form.
 
-Each proof of an account carries the digest of the one before it. Nothing of it is ever changed: what
+Each proof of an account carries the digest of the one before it. None of them is ever changed: what
 comes later and counts for a proved day opens that day again, by a proof of its own that says why.
 """
 
@@ -152,7 +152,7 @@ class Draft:
 
 
 def draft(account: Account, open_bank_minor: int, open_ledger_minor: int) -> Draft:
-    """A proof with what is open and what was open only that evening, whose other half came later."""
+    """A proof with what is open, and what was open that evening as its other half came later."""
     return Draft(
         account,
         open_bank_minor + account.late_bank_minor,

@@ -161,7 +161,7 @@ async def take_over(conn: AsyncConnection, lease: Lease) -> None:
     )
 
 
-async def begin(  # noqa: PLR0913 - what is known of a run at its beginning
+async def begin(
     conn: AsyncConnection,
     lease: Lease,
     *,

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import adbc_driver_postgresql.dbapi as adbc
+import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # it ships no types
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
@@ -26,14 +26,16 @@ from reconciliation.matching.pins import PINS
 from reconciliation.shards import Span, divide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import date, datetime
 
     from gateway.store import Store
     from reconciliation.archive import Archive, Manifest
     from reconciliation.rules import Rules
 
-_DIALECT: Final = dialect()
+    _Query = Callable[[sa.ColumnElement[bool]], sa.Select[Any]]
+
+_DIALECT: Final = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own omission
 _BIND: Final = sa.text(
     "SELECT set_config('role', :role, true) AS role, set_config('xinyi.party', :party, true) AS own"
 ).bindparams(role=APPLICATION_ROLE, party=GATEWAY.party_id)
@@ -81,7 +83,7 @@ def _libpq_url(url: sa.URL) -> str:
 # --- the whole ----------------------------------------------------------------------------------
 
 
-def keep(  # noqa: PLR0913 - what a run is given
+def keep(
     store: Store,
     archive: Archive,
     *,
@@ -145,7 +147,7 @@ def frames(read: Reading, span: Span, day: date) -> Mapping[str, pl.DataFrame]:
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """What is asked of one side: which it is, of which funds, up to when, what is partly matched."""
+    """What is asked of a side: which it is, of which funds, up to when, what is partly matched."""
 
     side: str
     span: Span
@@ -155,9 +157,9 @@ class _Ask:
 
 def _side(
     read: Reading,
-    rows: Any,
+    rows: _Query,
     columns: _Columns,
-    ask: _Ask,  # noqa: ANN401 - one of two queries
+    ask: _Ask,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of a side, and which of them are closed."""
     shape = BANK if ask.side == "bank" else LEDGER
@@ -173,10 +175,10 @@ def _side(
 
 def _partners(
     read: Reading,
-    rows: Any,
+    rows: _Query,
     columns: _Columns,
     ask: _Ask,
-    key: list[str],  # noqa: ANN401 - as above
+    key: list[str],
 ) -> pl.DataFrame:
     """What decisions have matched with a part of an open row, whatever its day.
 

@@ -8,7 +8,6 @@ funds of the shard at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from io import BytesIO
@@ -25,7 +24,7 @@ from gateway.night.figures import SOME, figures
 from gateway.night.proofs import Account, Draft, News, Proof, draft, linked, reopened, touched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -132,7 +131,7 @@ async def write(conn: AsyncConnection, shard: Shard, now: datetime) -> None:
     outcome, left_out = await _staged(conn, shard, bound)
     for statement in (*_MATCHES, *_CASES):
         await conn.execute(statement, bound)
-    proofs = await _proofs(conn, shard, bound, now)
+    proofs = await _proofs(conn, shard, bound)
     await _copy(conn, "night_proofs", _proof_rows(proofs))
     await conn.execute(_PROOFS)
     own = [each for each in proofs if each.date == shard.manifest.as_of]
@@ -304,9 +303,7 @@ _CASES: Final = (
 # --- proofs -------------------------------------------------------------------------------------
 
 
-async def _proofs(
-    conn: AsyncConnection, shard: Shard, bound: Mapping[str, object], now: datetime
-) -> list[Proof]:
+async def _proofs(conn: AsyncConnection, shard: Shard, bound: Mapping[str, object]) -> list[Proof]:
     """The day's proof of every account, and one of each earlier day that something new counts for.
 
     The day's own terms are those of the run's moment; an earlier day is proved with what is known

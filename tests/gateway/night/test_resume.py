@@ -17,6 +17,7 @@ from reconciliation import engines
 from reconciliation.archive import Archive
 from reconciliation.replay import replay
 from reconciliation.rules import Rules
+from reconciliation.shards import work_through
 from tests.gateway.night.victim import POINTS
 from tests.gateway.night.world import DAY, TODAY, World, copy_of
 
@@ -129,7 +130,7 @@ async def test_what_was_worked_out_before_the_end_is_not_worked_out_again(
     await _fill(world)
     await _killed(world, "between two shards")
     asked: list[Sequence[int]] = []
-    real = nightly.work_through
+    real = work_through
 
     def noted(load: Any, todo: Sequence[int], *rest: Any) -> Any:
         asked.append(todo)

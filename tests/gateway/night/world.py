@@ -26,12 +26,16 @@ from gateway.ledger.writer import (
     post_line,
     void_line,
 )
+from gateway.night.figures import NIGHT, figures
+from gateway.night.proofs import Account
 from gateway.rpc.caller import Caller, set_caller
 from gateway.store import GATEWAY, Store, open_store, schema
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.domain.party import Role
 
@@ -210,6 +214,13 @@ class World:
     def calls(self, *roles: Role, party_id: str = "trustee") -> None:
         """From here on the calls of this test are this person's."""
         set_caller(Caller(party_id, "p1", "np1", frozenset(roles)))
+
+
+async def accounts_on(conn: AsyncConnection, day: date) -> list[Account]:
+    """What bank and ledger say of every account at the end of a day."""
+    bound = {"first": "", "last": "~", "day": day}
+    rows = await conn.execute(sa.text(figures(NIGHT)), bound)
+    return [Account(**row._mapping) for row in rows]
 
 
 @pytest.fixture(scope="session")
