@@ -16,8 +16,6 @@ import polars as pl
 from benchmarks.truth import START, Plan, generate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from benchmarks.truth import Books
 
 ACCOUNTS_A_PART: Final = 20_000
@@ -50,7 +48,9 @@ async def load(url: str, plan: Plan) -> tuple[int, int]:
 def tables(books: Books) -> dict[str, pl.DataFrame]:
     """The books as rows of the gateway's tables, in an order that keys allow."""
     bank, ledger = books.bank.with_columns(fund_id=_FUND), books.ledger.with_columns(fund_id=_FUND)
-    accounts = pl.concat([bank.select("fund_id", "account_id"), ledger.select("fund_id", "account_id")])
+    accounts = pl.concat(
+        [bank.select("fund_id", "account_id"), ledger.select("fund_id", "account_id")]
+    )
     funds = accounts.unique().sort("fund_id").join(_sums(bank, "moved"), on="fund_id", how="left")
     lines = _lines(ledger)
     return {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,9 +21,11 @@ from pydantic import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Self
 
+_MILLION: Final = 1_000_000
 Days = Annotated[int, Field(ge=0, le=366)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=40, strip_whitespace=True)]
 Words = Annotated[tuple[Word, ...], Field(max_length=200)]
@@ -198,6 +201,28 @@ class Ranking(BaseModel):
     best: Annotated[int, Field(ge=1, le=100)] = 10
 
 
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """How often a rule has matched by itself under the same rules, and been wrong.
+
+    Attributes:
+        rules_version: version and digest of the rules.
+        rule: its name.
+        made: matches that it made.
+        reversed: those of them that a person took apart for good.
+    """
+
+    rules_version: str
+    rule: str
+    made: int
+    reversed: int
+
+    @property
+    def reversed_per_million(self) -> int:
+        """Reversed of a million, rounded up: one of very many is not none."""
+        return -(-self.reversed * _MILLION // max(self.made, 1))
+
+
 class Rules(BaseModel):
     """What a run holds to. Change anything and give it a new version.
 
@@ -226,6 +251,9 @@ class Rules(BaseModel):
             sums are to be expected by accident, a decimal number; proposed otherwise. Zero means
             that no sum is automatic.
         ranking: how candidates are ordered where a person has to choose.
+        reversal_limit_per_million: of a million matches that a rule made by itself, persons may
+            have taken apart so many; with more of them it is automatic no longer.
+        reversals_needed: fewer than so many matches taken apart prove nothing against a rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -267,10 +295,32 @@ class Rules(BaseModel):
     subset_account_states: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
     subset_automatic_e: Bound = "0.01"
     ranking: Ranking = Ranking()
+    reversal_limit_per_million: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    reversals_needed: Annotated[int, Field(ge=1, le=1_000_000)] = 2
 
     def accident_bound(self) -> Fraction:
         """`subset_automatic_e` as an exact number."""
         return Fraction(self.subset_automatic_e)
+
+    def demoted(self, records: Iterable[RuleRecord]) -> tuple[str, ...]:
+        """The automatic rules that persons have had to take back too often, by name."""
+        fallen = {record.rule for record in records if self.is_over(record)}
+        return tuple(sorted(fallen & set(self.automatic)))
+
+    def is_over(self, record: RuleRecord) -> bool:
+        """Whether persons have had to take a rule's matches back too often."""
+        enough = record.reversed >= self.reversals_needed
+        return enough and record.reversed_per_million > self.reversal_limit_per_million
+
+    def label(self) -> str:
+        """Version and digest, as they stand beside every match that these rules made."""
+        return f"{self.version} sha256:{self.digest()}"
+
+    def without_automatic(self, names: Iterable[str]) -> Rules:
+        """The same rules, but what these find is only proposed."""
+        fallen = set(names)
+        kept = tuple(name for name in self.automatic if name not in fallen)
+        return self.model_copy(update={"automatic": kept})
 
     def digest(self) -> str:
         """SHA-256 of the rules in canonical JSON, hexadecimal: equal rules, equal digest."""

@@ -122,7 +122,7 @@ async def test_a_whole_run_is_taken_back_and_the_next_finds_all_of_it_again(desk
 
     assert (answer.match_count, answer.run.undone_by) == (1, OPERATOR.name)
     assert await _matches(desk) == first
-    assert [each.name for each in await _matches(desk, include_undone=True)][0] == other.name
+    assert next(each.name for each in await _matches(desk, include_undone=True)) == other.name
     await desk.check(OTHER_FUND)
     assert (await refusal(_undo_run(desk, run.name))).reason == "STATE_FORBIDS"
     desk.clock.moment += timedelta(minutes=1)
