@@ -4,9 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 FUZZER := .venv/fuzzer
 RAY := .venv/ray
+SPLINK := .venv/splink
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test fuzz ray bench lint generate lock clean
+.PHONY: help setup demo serve test fuzz ray bench labelled lint generate lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,18 @@ ray: $(RAY)/.ready ## spread a reconciliation over two local Ray nodes, and kill
 bench: $(READY) ## measure readers and matching beside their yardsticks (QUICK=1 for less)
 	$(BIN)/python -m benchmarks.adapters $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.reconciliation $(if $(QUICK),--quick)
+
+# Beside the other packages as well: a yardstick, and no part of the project.
+$(SPLINK)/.ready: $(READY) benchmarks/requirements.lock
+	@rm -rf $(SPLINK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps --only-binary :all: \
+	  --require-hashes --target $(SPLINK) -r benchmarks/requirements.lock
+	@touch $@
+
+labelled: $(READY) $(if $(LABELLED),$(SPLINK)/.ready) ## rank real labelled pairs, beside splink (LABELLED=FOLDER)
+	@$(if $(LABELLED),PYTHONPATH=$(SPLINK) $(BIN)/python -m benchmarks.labelled "$(LABELLED)",\
+	  echo "make labelled: nothing measured. Set LABELLED to a folder with transactions_origin.parquet and" \
+	    "transactions_destination.parquet of moj-analytical-services/splink_datasets.")
 
 lint: $(READY) ## ruff, mypy, the import contract, the wire contract
 	$(BIN)/ruff check .

@@ -19,6 +19,8 @@ from xinyi.v1 import reconciliation_service_pb2_grpc as reconciliation_grpc
 
 from adapters.reach import Banks
 from gateway.bank.inbox import Inbox
+from gateway.cases.ageing import age_cases
+from gateway.cases.policy import CasePolicy, load_policy
 from gateway.clock import system_clock
 from gateway.night import Nights
 from gateway.night.schedule import Schedule
@@ -35,7 +37,7 @@ from gateway.rpc.party import PartyServicer
 from gateway.rpc.payment import PaymentServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
 from gateway.rpc.server import GRACE_S, TlsFiles, build_server
-from gateway.store import Store, embedded, open_store, schema
+from gateway.store import GATEWAY, Store, embedded, open_store, schema
 from reconciliation.engines import engine_named
 from reconciliation.rules import Rules, load_rules
 
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 
 _NIGHT_POLL_S: Final = 30.0
 """Pause between two looks whether the night is due."""
+_CASES_POLL_S: Final = 60.0
+"""Pause between two looks which cases have become late."""
 
 log = structlog.get_logger(__name__)
 
@@ -146,6 +150,7 @@ async def serve(settings: Settings, database_url: str) -> None:
         async with asyncio.TaskGroup() as both:
             both.create_task(_repeat("round", gateway.work, pause_s))
             both.create_task(_repeat("night", nights.run_due, _NIGHT_POLL_S))
+            both.create_task(_repeat("cases", partial(_age, gateway, settings), _CASES_POLL_S))
 
 
 async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
@@ -157,6 +162,15 @@ async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float)
             trail = {"cause": causes(error), "frames": frames(error)}
             log.error("work_failed", work=name, **trail)  # noqa: TRY400 - the message may repeat personal data
         await asyncio.sleep(pause_s)
+
+
+async def _age(gateway: Gateway, settings: Settings) -> int:
+    async with gateway.store.transaction(GATEWAY) as conn:
+        return await age_cases(conn, _case_policy(settings), gateway.clock())
+
+
+def _case_policy(settings: Settings) -> CasePolicy:
+    return CasePolicy() if settings.case_policy is None else load_policy(settings.case_policy)
 
 
 def _banks(settings: Settings) -> Banks:
@@ -189,6 +203,6 @@ def _services(
         ),
         partial(
             reconciliation_grpc.add_ReconciliationServiceServicer_to_server,
-            ReconciliationServicer(store, clock, nights),
+            ReconciliationServicer(store, clock, nights, _case_policy(settings)),
         ),
     )

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
         rules: the reconciliation's rules, a TOML or JSON file; None for the default rules.
         night_engine: where a night's shards are worked on: processes of this machine, or Ray.
         ray_address: of the Ray cluster; empty for Ray on this machine alone.
+        case_policy: TOML file of the case policy, see `gateway.cases.policy`; without one its
+            defaults hold.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     rules: Path | None = None
     night_engine: Literal["local", "ray"] = "local"
     ray_address: str = ""
+    case_policy: Path | None = None
     poll_interval: timedelta = timedelta(seconds=1)
 
     @property

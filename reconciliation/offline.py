@@ -1,4 +1,4 @@
-"""Reconciles two files without a gateway: the same kernel, the same results, three files out.
+"""Reconciles two files without a gateway: the same kernel, the same results, four files out.
 
 Beside them the normalised input is kept in `replay`, so that the run can be proved later.
 """
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reconciliation.archive import Archive, manifest_of
 from reconciliation.engines import LocalEngine
+from reconciliation.explain import explained
 from reconciliation.frames import InputError, read
 from reconciliation.matching.kernel import Result, merged
 from reconciliation.proof import balances_from_entries, proof
@@ -119,7 +120,7 @@ class Summary(_Value):
         balances: where the closing balances of the proof came from.
         proof: each account's proof.
         input_digest: SHA-256 of the normalised input, kept in `replay` for a replay.
-        outputs: SHA-256 of the two result files, by name.
+        outputs: SHA-256 of the other result files, by name.
     """
 
     as_of: str
@@ -151,14 +152,16 @@ def reconcile_files(  # noqa: PLR0913 - what the command is told
     engine: Engine | None = None,
     rows_a_shard: int = ROWS_A_SHARD,
 ) -> Summary:
-    """Reads, matches and writes matches.parquet, cases.parquet and summary.json into `out`.
+    """Reads, matches, explains, and writes four files into `out`.
+
+    They are matches.parquet, cases.parquet, explanations.parquet and summary.json.
 
     Args:
         bank: Parquet or CSV, columns as `frames.BANK`.
         ledger: Parquet or CSV, columns as `frames.LEDGER`.
         out: directory, made if it is not there; results in it are replaced, one file at a time
-            and the summary last. It carries the digests of the other two. The input is kept in
-            its subdirectory `replay`.
+            and the summary last. It carries the digests of the others. The input is kept in its
+            subdirectory `replay`.
         rules: TOML or JSON file, or None for the default rules.
         as_of: the day that ages are counted to; None for the latest date in the inputs.
         progress: told in a few words what is being done.
@@ -187,9 +190,11 @@ def reconcile_files(  # noqa: PLR0913 - what the command is told
         result = solved(archive, manifest, engine or LocalEngine(), progress)
         progress("proving balances")
         proved = proof(balances_from_entries(entries, lines, day), entries, lines, result)
+        progress("explaining matches and cases")
+        frames = outputs_of(entries, lines, result, manifest)
         progress("writing results")
         files = (_input(bank, entries), _input(ledger, lines))
-        outputs = write_outputs(result, Path(name))
+        outputs = write_outputs(frames, Path(name))
         summary = _summary(manifest, files, result, proved, outputs)
         text = summary.model_dump_json(indent=2) + "\n"
         (Path(name) / "summary.json").write_text(text, "utf-8")
@@ -247,11 +252,22 @@ def _result(files: Files) -> Result:
     return Result(*(unpacked(files[name]) for name in ("matches", "cases", "searches")))
 
 
-def write_outputs(result: Result, folder: Path) -> dict[str, str]:
+def outputs_of(
+    entries: pl.DataFrame, lines: pl.DataFrame, result: Result, manifest: Manifest
+) -> dict[str, pl.DataFrame]:
+    """The result files by name."""
+    return {
+        "matches.parquet": result.matches,
+        "cases.parquet": result.cases,
+        "explanations.parquet": explained(entries, lines, result, manifest.held_rules()),
+    }
+
+
+def write_outputs(frames: dict[str, pl.DataFrame], folder: Path) -> dict[str, str]:
     """Writes the result files and returns the SHA-256 of each by its name."""
-    for name, frame in (("cases", result.cases), ("matches", result.matches)):
-        frame.write_parquet(folder / f"{name}.parquet")
-    return {file.name: _sha256(file) for file in sorted(folder.glob("*.parquet"))}
+    for name, frame in frames.items():
+        frame.write_parquet(folder / name)
+    return {name: _sha256(folder / name) for name in sorted(frames)}
 
 
 def _publish(part: Path, out: Path) -> None:

@@ -20,7 +20,7 @@ from reconciliation.archive import (
     result_digest,
 )
 from reconciliation.engines import LocalEngine
-from reconciliation.offline import REPLAY, Summary, solved, write_outputs
+from reconciliation.offline import REPLAY, Summary, outputs_of, solved, write_outputs
 from reconciliation.shards import crossings, unpacked, work_through
 
 if TYPE_CHECKING:
@@ -126,8 +126,9 @@ def _compare_files(
     if said.input_digest != manifest.input_digest:
         raise ArchiveError(f"{directory / REPLAY} is not the input that summary.json names")
     result = solved(archive, manifest, engine, progress)
+    entries, lines = (_whole(archive, manifest, side) for side in ("bank", "ledger"))
     with tempfile.TemporaryDirectory() as name:
-        write_outputs(result, Path(name))
+        write_outputs(outputs_of(entries, lines, result, manifest), Path(name))
         again = {file: (Path(name) / file).read_bytes() for file in said.outputs}
     kept = {file: _kept(directory / file) for file in said.outputs}
     difference = _difference(kept, again) or _untrue(said.outputs, kept)
@@ -136,6 +137,11 @@ def _compare_files(
         output_digest([sha256(again[file]).hexdigest() for file in sorted(again)]),
         difference,
     )
+
+
+def _whole(archive: Archive, manifest: Manifest, side: str) -> pl.DataFrame:
+    shards = range(len(manifest.shards))
+    return pl.concat(unpacked(archive.read(manifest, number, side)) for number in shards)
 
 
 def _summary(directory: Path) -> Summary:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import polars as pl
 
+from reconciliation.explain import explained
 from reconciliation.matching import kernel
 from reconciliation.rules import Rules
 
@@ -28,21 +29,6 @@ Files: TypeAlias = dict[str, bytes]
 
 ROWS_A_SHARD: Final = 200_000
 """Open rows that a shard may have, both sides together; one key alone may have more."""
-
-RESULTS: Final = ("matches", "cases", "searches", "explanations")
-"""What `solve` makes of a shard, by name."""
-
-EXPLANATIONS: Final = {
-    "id": pl.String(),
-    "bank_candidates": pl.Int64(),
-    "ledger_candidates": pl.Int64(),
-    "runner_up": pl.String(),
-    "expected_accidents": pl.String(),
-    "states": pl.Int64(),
-    "search_limit": pl.String(),
-}
-"""What a search saw, by the id of the match or the case; what it did not look at is absent."""
-
 
 # --- division -----------------------------------------------------------------------------------
 
@@ -114,11 +100,13 @@ class Job:
         rules: the rules in JSON.
         files: `bank` and `ledger`, perhaps `closed` and `pins`, as `kernel.match` takes them;
             `crossed` where there are more shards than one.
+        explain: whether the shard is to be explained by itself.
     """
 
     as_of: date
     rules: str
     files: Mapping[str, bytes]
+    explain: bool = False
 
     def frame(self, name: str) -> pl.DataFrame:
         """An input that every shard has."""
@@ -147,38 +135,20 @@ def strand(job: Job) -> Files:
 
 
 def solve(job: Job) -> Files:
-    """What the kernel makes of the shard, by the names of `RESULTS`."""
+    """What the kernel makes of the shard: `matches`, `cases`, `searches`, and `explanations`."""
     bank, ledger, rules = job.frame("bank"), job.frame("ledger"), job.held_rules()
     closed, pins = job.some("closed"), job.some("pins")
     result = kernel.match(
         bank, ledger, rules, job.as_of, closed, pins=pins, crossed=job.some("crossed")
     )
-    return {
+    made = {
         "matches": packed(result.matches),
         "cases": packed(result.cases),
         "searches": packed(result.searches),
-        "explanations": packed(explanations(result)),
     }
-
-
-def explanations(result: kernel.Result) -> pl.DataFrame:
-    """What the searches for sums tell of a match or a case, columns as `EXPLANATIONS`."""
-    key = ["side", "account_id", "member_id"]
-    matches = result.matches.filter(rule="subset_sum").select(*key, id="match_id")
-    cases = result.cases.select(*key, id="case_id")
-    told = pl.concat([matches, cases]).join(result.searches, on=key)
-    on_bank = pl.col("side") == "bank"
-    # the row whose amount was to be made up stands on one side, what might make it up on the other
-    named = told.select(
-        "id",
-        bank_candidates=pl.when(~on_bank).then("candidates"),
-        ledger_candidates=pl.when(on_bank).then("candidates"),
-        runner_up=pl.lit(None, dtype=pl.String),
-        expected_accidents="expected_accidents",
-        states="states",
-        search_limit="limit",
-    )
-    return named.cast(dict(EXPLANATIONS)).unique("id", keep="first", maintain_order=True).sort("id")  # type: ignore[arg-type]  # names to types is one of its forms
+    if job.explain:
+        made["explanations"] = packed(explained(bank, ledger, result, rules))
+    return made
 
 
 # --- all shards ---------------------------------------------------------------------------------

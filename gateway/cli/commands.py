@@ -10,9 +10,12 @@ from gateway.cli import (
     keys,
     ledger,
     line,
+    match,
     party,
     payment,
     reconcile,
+    resolution,
+    rule,
     run,
     start,
     voucher,
@@ -41,6 +44,9 @@ app.add_typer(bank.app, name="bank", rich_help_panel=OPERATOR)
 app.add_typer(run.app, name="run", rich_help_panel=OPERATOR)
 app.add_typer(case.app, name="case", rich_help_panel=OPERATOR)
 app.add_typer(reconcile.app, name="reconcile", rich_help_panel=OPERATOR)
+app.add_typer(resolution.app, name="resolution", rich_help_panel=OPERATOR)
+app.add_typer(match.app, name="match", rich_help_panel=OPERATOR)
+app.add_typer(rule.app, name="rule", rich_help_panel=OPERATOR)
 remote(app, "whoami", EVERYONE)(party.whoami)
 app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)
 app.add_typer(fund.app, name="fund", rich_help_panel=EVERYONE)

@@ -1,12 +1,16 @@
 """The contract's names as people read them."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from google.protobuf.descriptor import EnumDescriptor
 
+from gateway.domain import case_words as words
 from gateway.domain.describe import Language
+from gateway.domain.errors import MESSAGES_ZH, Reason
+from gateway.domain.money import format_minor
 from gateway.domain.resend import Blocker
 
 
@@ -27,8 +31,7 @@ ZH: Final[Mapping[str, str]] = MappingProxyType(
         "ROLE_OPERATOR": "运维",
         "ROLE_SUPERVISOR": "信托监察人",
         "ROLE_OWNER": "业主",
-        "BOOK_COMMON": "共有资金账",
-        "BOOK_MAINTENANCE": "物业维护基金账",
+        **{f"BOOK_{name}": zh for name, zh in words.BOOKS_ZH.items()},
         "PAYMENT_STATE_SUBMITTED": "已提交",
         "PAYMENT_STATE_HELD": "已占用额度",
         "PAYMENT_STATE_PARTLY_SIGNED": "已签一方",
@@ -57,53 +60,105 @@ ZH: Final[Mapping[str, str]] = MappingProxyType(
         "TRANSMISSION_STATE_BY_HAND": "手工交付，待确认",
         "TRANSMISSION_STATE_IN_DOUBT": "是否送达不明",
         "TRANSMISSION_STATE_SUPERSEDED": "已由新报文取代",
-        "CASE_KIND_MISSING_IN_BANK": "银行未记",
-        "CASE_KIND_MISSING_IN_LEDGER": "账上未记",
-        "CASE_KIND_TIMING": "在途",
-        "CASE_KIND_AMOUNT_DIFFERS": "金额不符",
-        "CASE_KIND_DUPLICATE_BANK": "银行重复",
-        "CASE_KIND_DUPLICATE_LEDGER": "账上重复",
-        "CASE_KIND_RETURNED": "退票未记",
-        "CASE_KIND_WRONG_ACCOUNT": "账户不符",
-        "CASE_KIND_AMBIGUOUS": "无法唯一配对",
-        "CASE_KIND_SEARCH_LIMITED": "组合过多未搜完",
+        **{f"CASE_KIND_{name}": zh for name, zh in words.KINDS_ZH.items()},
+        **{f"CASE_STATE_{name}": zh for name, zh in words.STATES_ZH.items()},
         "CASE_SIDE_BANK": "银行",
         "CASE_SIDE_LEDGER": "账上",
         "RUN_STATE_RUNNING": "进行中",
         "RUN_STATE_DONE": "已完成",
         "RUN_STATE_FAILED": "已中断",
+        "CASE_ORDER_OLDEST": "最早在前",
+        "CASE_ORDER_DUE": "先到期在前",
+        "CASE_ORDER_WEIGHT": "金额大在前",
+        **{f"RESOLUTION_ACTION_{name}": zh for name, zh in words.ACTIONS_ZH.items()},
+        "RESOLUTION_STATE_PROPOSED": "待复核",
+        "RESOLUTION_STATE_APPROVED": "已批准",
+        "RESOLUTION_STATE_REJECTED": "已驳回",
+        "RESOLUTION_STATE_WITHDRAWN": "已撤回",
+        "RESOLUTION_STATE_UNDONE": "已撤销",
+        "EVIDENCE_RESULT_AGREES": "一致",
+        "EVIDENCE_RESULT_CLOSE": "相近",
+        "EVIDENCE_RESULT_DIFFERS": "不符",
+        "EVIDENCE_RESULT_UNKNOWN": "未知",
     }
 )
 
 
-CAUSES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+EVENTS_ZH: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "bank_fee": "银行手续费",
-        "bank_interest": "银行结息",
-        "unidentified_receipt": "来款不明",
-        "unexplained_debit": "扣款不明",
-        "overdue": "逾期未到",
-        "in_transit": "在途",
-        "amount": "金额不同",
-        "split": "拆分",
-        "currency": "币种不同",
-        "batch_total": "批次合计不同",
-        "repeated_entry": "银行重复入账",
-        "repeated_line": "账上重复记账",
-        "no_correction_line": "缺红字冲回",
-        "other_account": "记入别的账户",
-        "equal_amounts": "等额难分",
-        "same_id": "编号相同",
-        "too_many_candidates": "候选过多",
-        "entry_sum": "流水可能由多笔合成",
-        "line_sum": "明细可能由多笔合成",
-        "proposed_equal_amounts": "等额成组，待人确认",
-        "proposed_amount_window": "金额与日期相符，待人确认",
-        "proposed_subset_sum": "多笔合计相符，待人确认",
-        "proposed_fee_adjustment": "差额为手续费，待人确认",
+        "FOUND": "发现",
+        "RENAMED": "改判",
+        "ASSIGNED": "分派",
+        "COMMENTED": "备注",
+        "PROPOSED": "提议",
+        "APPROVED": "批准",
+        "REJECTED": "驳回",
+        "WITHDRAWN": "撤回提议",
+        "UNDONE": "撤销",
+        "ESCALATED": "升级",
+        "CLOSED": "结案",
+        "REOPENED": "重新打开",
     }
 )
-"""The causes that reconciliation names, in `reconciliation.breaks`."""
+"""What happens to a case, as `xinyi.v1.CaseEvent` names it."""
+
+FIELDS_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "own_id": "付款编号",
+        "reference": "参考号",
+        "batch_id": "批次",
+        "amount": "金额",
+        "account": "账户",
+        "currency": "币种",
+        "date": "日期",
+        "counterparty_account": "对方账号",
+        "counterparty_name": "对方名称",
+        "text": "摘要",
+    }
+)
+"""The fields that reconciliation compares."""
+
+RULES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "pin": "人工决定",
+        "own_id": "付款编号相同",
+        "reference": "参考号相同",
+        "declared_batch": "批次合计相符",
+        "returns": "退票对付款",
+        "fee_adjustment": "差额为手续费",
+        "amount_window": "金额与日期相符",
+        "subset_sum": "多笔合计相符",
+        "equal_amounts": "等额成组",
+    }
+)
+"""The rules of the matching kernel."""
+
+LIMITS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "candidates": ("候选过多，未搜完", "too many candidates: not searched to the end"),
+        "states": ("组合过多，未搜完", "too many combinations: not searched to the end"),
+        "account": ("账户搜索额度用尽", "the account's budget for searches was used up"),
+    }
+)
+"""What ended a search for a sum: in Chinese, in English."""
+
+COMPARED: Final[tuple[tuple[str, str, str], ...]] = (
+    ("other id", "付款编号不同", "other id"),
+    (r"amount differs by (?:difference_minor=)?(-?[0-9]+)", "金额差 {yuan}", "{yuan} apart"),
+    (r"difference_minor=(-?[0-9]+)", "差 {yuan}", "{yuan} apart"),
+    (r"charge=(.+)", "差额为 {0}", "the difference is {0}"),
+    (r"days=(-?[0-9]+)", "相差 {0} 天", "{0} days"),
+    (r"(-?[0-9]+) days?", "相差 {0} 天", "{0} days"),
+    (r"(-?[0-9]+) days? apart", "相差 {0} 天", "{0} days apart"),
+    (r"matched elsewhere with (\w+)", "已按“{rule}”匹配他处", "matched elsewhere: {rule}"),
+    (r"proposed elsewhere with (\w+)", "已按“{rule}”提议他处", "proposed elsewhere: {rule}"),
+    ("not unique", "与别的候选无从区分", "not unique"),
+    ("not proved", "仅此一个，但不足为凭", "the only one, but that is no proof"),
+    ("equal", "相同", "equal"),
+    ("cut", "被截短", "cut short"),
+    ("shared", "部分相同", "alike in part"),
+)
+"""What reconciliation says of a comparison, as patterns: in Chinese, in English."""
 
 TROUBLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -182,7 +237,56 @@ def label(kind: Enumeration, number: int, lang: Language) -> str:
 
 def cause(name: str, lang: Language) -> str:
     """The likely cause of a case in the person's language; its name where it is new."""
-    return CAUSES_ZH.get(name, name) if lang == "zh" else name.replace("_", " ")
+    return words.word(words.CAUSES_ZH, name, lang)
+
+
+def event(kind: str, lang: Language) -> str:
+    """What happened to a case, in the person's language; its name where it is new."""
+    return words.word(EVENTS_ZH, kind, lang)
+
+
+def compared_field(name: str, lang: Language) -> str:
+    """A field that was compared, in the person's language; its name where it is new."""
+    return words.word(FIELDS_ZH, name, lang)
+
+
+def rule(name: str, lang: Language) -> str:
+    """A rule in the person's language; its name where it is new."""
+    return words.word(RULES_ZH, name, lang)
+
+
+def passed(said: str, lang: Language) -> str:
+    """Why a match was made or a case left: its rule, or its kind and cause."""
+    known = {name.lower(): zh for name, zh in words.KINDS_ZH.items()}
+    known |= {**words.CAUSES_ZH, **RULES_ZH}
+    return " · ".join(words.word(known, each, lang) for each in said.split())
+
+
+def search_limit(name: str, lang: Language) -> str:
+    """What ended a search, in the person's language; its name where it is new."""
+    zh, en = LIMITS.get(name, (name, name))
+    return zh if lang == "zh" else en
+
+
+def comparison(said: str, lang: Language) -> str:
+    """What reconciliation says of a comparison, in the person's language; itself where new."""
+    for pattern, zh, en in COMPARED:
+        if found := re.fullmatch(pattern, said):
+            return _filled(zh if lang == "zh" else en, found.groups(), lang)
+    return said
+
+
+def _filled(sentence: str, said: tuple[str, ...], lang: Language) -> str:
+    """The sentence with what was said in its places: as it is, as yuan, or as a rule."""
+    first = said[0] if said else ""
+    yuan = format_minor(int(first)) if "{yuan}" in sentence else ""
+    return sentence.format(first, yuan=yuan, rule=rule(first, lang))
+
+
+def refusal(reason: str, message: str, lang: Language) -> str:
+    """Why one of many could not be done: the sentence of the reason in Chinese, or the message."""
+    known = reason in Reason.__members__
+    return MESSAGES_ZH[Reason(reason)] if known and lang == "zh" else message or reason
 
 
 def trouble(name: str, lang: Language) -> str:

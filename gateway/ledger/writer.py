@@ -13,7 +13,7 @@ from gateway.domain.errors import GatewayError, Kind, Reason, not_found, precond
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -189,21 +189,34 @@ async def void_line(
 ) -> PostedLine:
     """Discloses the correction of a line that never reached the bank, and closes both at once.
 
-    The bank will book neither, so nothing is left for reconciliation to wait for.
+    The bank will book neither, so nothing is left for reconciliation to wait for. Where somebody
+    has matched the line, even in part, something is: then the correction stays open.
     """
     if draft.corrects is None:
         raise ValueError("a void line corrects another")
     posted = await post_line(conn, fund_id, draft, now)
-    pair = (draft.corrects, posted.line_number)
-    await settle_lines(conn, fund_id, dict.fromkeys(pair))
-    await _mark_matched(conn, fund_id, pair, f"void-{posted.line_number}", draft.effective_date)
+    await close_void(conn, fund_id, draft.corrects, posted.line_number, draft.effective_date)
     return posted
+
+
+async def close_void(
+    conn: AsyncConnection, fund_id: str, number: int, correction: int, day: date
+) -> None:
+    """Closes a line and its correction, neither of which the bank will book, if both are open."""
+    pair = (number, correction)
+    if await _are_untouched(conn, fund_id, pair):
+        await settle_lines(conn, fund_id, dict.fromkeys(pair))
+        await _mark_matched(conn, fund_id, pair, f"void-{correction}", day)
 
 
 async def settle_lines(
     conn: AsyncConnection, fund_id: str, value_dates: Mapping[int, date | None]
-) -> None:
-    """Marks lines as confirmed by the bank, by number with the bank's value date."""
+) -> frozenset[int]:
+    """Marks lines as confirmed by the bank, by number with the bank's value date.
+
+    Returns:
+        The numbers of those that were not before.
+    """
     lines = t.disclosed_lines
     news = (
         sa.func.unnest(
@@ -221,11 +234,36 @@ async def settle_lines(
             lines.c.settled.is_(False),
         )
         .values(settled=True, bank_value_date=news.c.value_date)
-        .returning(lines.c.book, lines.c.amount_minor)
+        .returning(lines.c.line_number, lines.c.book, lines.c.amount_minor)
     )
+    rows = settled.all()
+    await _change_pending(conn, fund_id, rows, -1)
+    return frozenset(row.line_number for row in rows)
+
+
+async def unsettle_lines(conn: AsyncConnection, fund_id: str, numbers: Collection[int]) -> None:
+    """Marks lines as not confirmed by the bank after all: the match that said so was undone."""
+    lines = t.disclosed_lines
+    unsettled = await conn.execute(
+        lines.update()
+        .where(
+            lines.c.fund_id == fund_id,
+            lines.c.line_number == sa.any_(sa.cast(list(numbers), pg.ARRAY(sa.BigInteger))),
+            lines.c.settled,
+        )
+        .values(settled=False, bank_value_date=None)
+        .returning(lines.c.line_number, lines.c.book, lines.c.amount_minor)
+    )
+    await _change_pending(conn, fund_id, unsettled.all(), 1)
+
+
+async def _change_pending(
+    conn: AsyncConnection, fund_id: str, lines: Sequence[Row], sign: int
+) -> None:
+    """Puts lines into what their books have pending (`sign` 1), or takes them out of it (-1)."""
     changes: dict[str, Counter[str]] = defaultdict(Counter)
-    for book, amount_minor in settled:
-        changes[book][_pending_column(amount_minor)] -= amount_minor
+    for line in lines:
+        changes[line.book][_pending_column(line.amount_minor)] += sign * line.amount_minor
     for book in sorted(changes):
         await _change_book(conn, fund_id, book, changes[book])
 
@@ -392,6 +430,18 @@ async def _change_book(
         .where(t.books.c.fund_id == fund_id, t.books.c.book == book)
         .values(**values)
     )
+
+
+async def _are_untouched(conn: AsyncConnection, fund_id: str, numbers: Sequence[int]) -> bool:
+    """Whether nothing of these lines is matched."""
+    lines = t.disclosed_lines.c
+    query = sa.select(sa.func.count()).where(
+        lines.fund_id == fund_id,
+        lines.line_number.in_(numbers),
+        lines.match_id == "",
+        lines.taken_minor == 0,
+    )
+    return (await conn.execute(query)).scalar_one() == len(numbers)
 
 
 async def _mark_matched(

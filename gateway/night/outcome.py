@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.shards import EXPLANATIONS, unpacked
+from reconciliation.shards import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from reconciliation.shards import Files
 
 _MEMBER: Final = ["side", "fund_id", "account_id", "member_id"]
-_SAW: Final = [name for name in EXPLANATIONS if name != "id"]
 _UNSEEN: Final = {
     "bank_candidates": 0,
     "ledger_candidates": 0,
@@ -24,6 +23,7 @@ _UNSEEN: Final = {
     "states": 0,
     "search_limit": "",
 }
+"""What is kept of an explanation, and what stands for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,5 +226,6 @@ def _cases(members: pl.DataFrame) -> pl.DataFrame:
 
 def _with_sight(rows: pl.DataFrame, name: str, saw: pl.DataFrame) -> pl.DataFrame:
     """With what the search saw, where there was one."""
-    joined = rows.join(saw, left_on=name, right_on="id", how="left", maintain_order="left")
-    return joined.with_columns(pl.col(each).fill_null(_UNSEEN[each]) for each in _SAW)
+    told = saw.select("id", *_UNSEEN)
+    joined = rows.join(told, left_on=name, right_on="id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col(each).fill_null(none) for each, none in _UNSEEN.items())

@@ -17,6 +17,9 @@ _OPERATOR, _SUPERVISOR = Role.OPERATOR, Role.SUPERVISOR
 _ALL: Final = frozenset(Role)
 _ALL_BUT_OWNER: Final = _ALL - {Role.OWNER}
 _OFFICE: Final = frozenset({_OPERATOR, _MAKER, _CHECKER, _SUPERVISOR})
+_DESK: Final = frozenset({_OPERATOR, _MAKER, _CHECKER})
+"""Who works on cases."""
+_DECIDERS: Final = frozenset({_OPERATOR, _CHECKER})
 _ONLY_OPERATOR: Final = frozenset({_OPERATOR})
 
 
@@ -121,9 +124,27 @@ METHODS: Final[Mapping[str, frozenset[Role]]] = {
         {
             "StartRun": _ONLY_OPERATOR,
             "GetRun": _OFFICE,
+            "ListRuns": _OFFICE,
+            "UndoRun": _ONLY_OPERATOR,
             "ListBalanceProofs": _OFFICE,
+            "ListMatches": _OFFICE,
+            "GetMatch": _OFFICE,
+            "UndoMatch": _DESK,
+            "ListRuleRecords": _OFFICE,
             "ListCases": _OFFICE,
             "GetCase": _OFFICE,
+            "AssignCase": _DESK,
+            "CommentCase": _OFFICE,
+            "ProposeResolution": _DESK,
+            "ListResolutions": _OFFICE,
+            "ApproveResolution": _DECIDERS,
+            "RejectResolution": _DECIDERS,
+            "WithdrawResolution": _DESK,
+            "UndoResolution": _DECIDERS,
+            "AcceptProposals": _DESK,
+            "ApproveResolutions": _DECIDERS,
+            "ExportCases": _OFFICE,
+            "ImportResolutions": _DESK,
         },
     ),
 }

@@ -10,8 +10,9 @@ from xinyi.v1 import common_pb2, ledger_service_pb2
 from xinyi.v1.ledger_service_pb2_grpc import LedgerServiceServicer
 
 from gateway.clock import bank_date
-from gateway.domain.errors import Reason, invalid, not_found, precondition
+from gateway.domain.errors import Reason, invalid, not_found
 from gateway.ledger.balances import fund_balance
+from gateway.ledger.posting import require_available, require_day, require_vouchers
 from gateway.ledger.writer import LineDraft, lock_fund, post_line, void_line
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import (
@@ -30,7 +31,7 @@ from gateway.store import tables as t
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date, datetime
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -107,12 +108,12 @@ class LedgerServicer(LedgerServiceServicer):
         fund_id, now = fund_id_of(request.parent), self.clock()
         fund = await lock_fund(conn, fund_id)
         draft = _draft(request.entry, fund_id, fund.currency)
-        await _require_vouchers(conn, fund_id, draft.vouchers)
-        await _require_day(conn, fund_id, draft, bank_date(now))
+        await require_vouchers(conn, fund_id, draft.vouchers, "entry")
+        await require_day(conn, fund_id, draft, bank_date(now), "entry")
         if draft.corrects is not None:
             posted = await _post_correction(conn, fund_id, draft, now)
         else:
-            await _require_available(conn, fund_id, draft)
+            await require_available(conn, fund_id, draft)
             posted = await post_line(conn, fund_id, draft, now)
         return await _answer(conn, fund_id, posted)
 
@@ -156,53 +157,6 @@ def _own_id(name: str, pattern: str, fund_id: str, path: str) -> str:
     if owner != fund_id:
         raise invalid(Reason.ENTRY_CROSSES_FUNDS, path, "belongs to another fund")
     return own_id
-
-
-async def _require_vouchers(conn: AsyncConnection, fund_id: str, vouchers: tuple[str, ...]) -> None:
-    """Every voucher named was uploaded to this fund."""
-    query = sa.select(t.vouchers.c.sha256).where(
-        t.vouchers.c.fund_id == fund_id, t.vouchers.c.sha256.in_(vouchers)
-    )
-    known = set((await conn.execute(query)).scalars())
-    for position, voucher in enumerate(vouchers):
-        if voucher not in known:
-            path = f"entry.vouchers[{position}]"
-            raise invalid(Reason.VOUCHER_MISSING, path, "was never uploaded to this fund")
-
-
-async def _require_day(conn: AsyncConnection, fund_id: str, draft: LineDraft, today: date) -> None:
-    """The account is the fund's, and the day one that its ledger covers and that has come."""
-    accounts = t.bank_accounts.c
-    query = sa.select(accounts.opening_date).where(
-        accounts.fund_id == fund_id, accounts.account_id == draft.account_id
-    )
-    opening_date = (await conn.execute(query)).scalar_one_or_none()
-    if opening_date is None:
-        raise not_found(_ACCOUNT.format(fund_id, draft.account_id))
-    if draft.effective_date < opening_date:
-        # The opening balance has it already.
-        raise invalid(
-            Reason.FIELD_INVALID, "entry.effective_date", "is before the account was taken over"
-        )
-    if draft.effective_date > today:
-        raise invalid(Reason.FIELD_INVALID, "entry.effective_date", "has not come yet")
-
-
-async def _require_available(conn: AsyncConnection, fund_id: str, draft: LineDraft) -> None:
-    """A payment made outside draws on what is neither held nor still to come in."""
-    if draft.amount_minor > 0:
-        return
-    books = {book.book: book for book in (await fund_balance(conn, fund_id, None)).books}
-    available_minor = books[draft.book].available_minor
-    if -draft.amount_minor > available_minor:
-        raise precondition(
-            Reason.BALANCE_INSUFFICIENT,
-            f"funds/{fund_id}",
-            f"the book has {available_minor} available, the entry takes {-draft.amount_minor}",
-            book=draft.book,
-            available_minor=str(available_minor),
-            amount_minor=str(-draft.amount_minor),
-        )
 
 
 async def _post_correction(

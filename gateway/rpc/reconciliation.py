@@ -1,50 +1,68 @@
-"""ReconciliationService: runs, proofs, and the cases they leave."""
+"""ReconciliationService: runs, proofs, and what runs matched; cases have pages of their own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from xinyi.v1 import reconciliation_service_pb2 as pb
 from xinyi.v1.reconciliation_service_pb2_grpc import ReconciliationServiceServicer
 
-from gateway import night
+from gateway.cases import listing
+from gateway.cases.ageing import age_cases
+from gateway.cases.insight import compare
+from gateway.cases.policy import CasePolicy
+from gateway.cases.resolutions import load_resolution
+from gateway.cases.rows import Key, key_of, load_rows
+from gateway.cases.rule_records import limit_per_million, rule_records
+from gateway.cases.undo import undo_match, undo_run
 from gateway.domain.errors import not_found
 from gateway.ids import new_id
+from gateway.rpc import case_messages as messages
 from gateway.rpc.caller import current_caller
-from gateway.rpc.convert import day, day_of, enum_name, moment, money, split_name
+from gateway.rpc.case_sheets import SheetMethods
+from gateway.rpc.cases import CaseMethods, actor_of
+from gateway.rpc.convert import day, day_of, money, split_name
 from gateway.rpc.once import once
 from gateway.rpc.paging import next_token, page_of
+from gateway.rpc.resolutions import ResolutionMethods, after_moment
+from gateway.store import GATEWAY
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.cases.rows import OpenRow
+    from gateway.cases.rule_records import RuleRecord
+    from gateway import night
     from gateway.clock import Clock
     from gateway.rpc.paging import Page
     from gateway.store import Row, Store
 
-_RUN: Final = "reconciliationRuns/{}"
-_EVERY_FUND: Final = "-"
+_MATCH: Final = "funds/{}/matches/{}/{}"
 
 
-@dataclass(frozen=True, slots=True)
-class ReconciliationServicer(ReconciliationServiceServicer):
-    """Starts the night by hand, and shows what nights found.
+@dataclass(frozen=True)
+class ReconciliationServicer(
+    CaseMethods, ResolutionMethods, SheetMethods, ReconciliationServiceServicer
+):
+    """Starts the night by hand, shows what nights found, and takes it back.
 
     Attributes:
         store: the database.
         clock: the present moment.
         nights: what runs it.
+        policy: what people who work on cases hold to.
     """
 
     store: Store
     clock: Clock
     nights: night.Nights
+    policy: CasePolicy = field(default_factory=CasePolicy)
 
     async def StartRun(  # noqa: N802 - the contract's name
         self,
@@ -58,7 +76,10 @@ class ReconciliationServicer(ReconciliationServiceServicer):
             # In transactions of its own: a run again after a lost answer adds nothing.
             run_id = new_id("run-", self.clock())
             done = await self.nights.run(last_day, run_id)
-            return pb.StartRunResponse(run=_run(done))
+            async with self.store.transaction(GATEWAY) as later:
+                await age_cases(later, self.policy, self.clock())
+                run = messages.run_message(await listing.load_run(later, done.run_id))
+            return pb.StartRunResponse(run=run)
 
         return await once(self.store, current_caller(), request, pb.StartRunResponse, work)
 
@@ -68,9 +89,10 @@ class ReconciliationServicer(ReconciliationServiceServicer):
         context: Any,  # noqa: ANN401, ARG002 - gRPC's
     ) -> pb.GetRunResponse:
         """One run."""
-        (run_id,) = split_name(request.name, _RUN)
+        (run_id,) = split_name(request.name, messages.RUN)
         async with self.store.transaction(current_caller().scope) as conn:
-            return pb.GetRunResponse(run=_run(await night.load_run(conn, run_id)))
+            run = await listing.load_run(conn, run_id)
+        return pb.GetRunResponse(run=messages.run_message(run))
 
     async def ListBalanceProofs(  # noqa: N802 - the contract's name
         self,
@@ -78,58 +100,116 @@ class ReconciliationServicer(ReconciliationServiceServicer):
         context: Any,  # noqa: ANN401, ARG002 - gRPC's
     ) -> pb.ListBalanceProofsResponse:
         """Balance proofs of a run, by account, of the caller's funds."""
-        (run_id,) = split_name(request.parent, _RUN)
+        (run_id,) = split_name(request.parent, messages.RUN)
         key = f"ListBalanceProofs/{run_id}/{request.only_unproved}"
         page = page_of(request, key, str, str, str, date.fromisoformat)
         async with self.store.transaction(current_caller().scope) as conn:
             # The next page of the latest run is a page of the same run, though a later one began.
-            run = await night.load_run(conn, page.after[0] if page.after else run_id)
+            run = await listing.load_run(conn, page.after[0] if page.after else run_id)
             rows = await _proofs(conn, run.run_id, page, only_unproved=request.only_unproved)
         return pb.ListBalanceProofsResponse(
             proofs=map(_proof, rows[: page.size]),
+            next_page_token=next_token(key, rows, page.size, _proof_key),
+        )
+
+    async def ListRuns(  # noqa: N802 - the contract's name
+        self,
+        request: pb.ListRunsRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.ListRunsResponse:
+        """Runs, newest first."""
+        key = "ListRuns"
+        page = page_of(request, key, datetime.fromisoformat, str)
+        after = after_moment(page)
+        async with self.store.transaction(current_caller().scope) as conn:
+            rows = await listing.list_runs(conn, after, page.fetch)
+        return pb.ListRunsResponse(
+            runs=map(messages.run_message, rows[: page.size]),
             next_page_token=next_token(
-                key,
-                rows,
-                page.size,
-                lambda row: (row.run_id, row.fund_id, row.account_id, str(row.date)),
+                key, rows, page.size, lambda row: (row.started_at.isoformat(), row.run_id)
             ),
         )
 
-    async def ListCases(  # noqa: N802 - the contract's name
+    async def UndoRun(  # noqa: N802 - the contract's name
         self,
-        request: pb.ListCasesRequest,
+        request: pb.UndoRunRequest,
         context: Any,  # noqa: ANN401, ARG002 - gRPC's
-    ) -> pb.ListCasesResponse:
-        """Open cases, oldest first."""
-        (fund_id,) = split_name(request.parent, "funds/{}")
-        kinds = sorted(enum_name(pb.CaseKind, kind) for kind in request.kinds)
-        key = f"ListCases/{fund_id}/{kinds}"
-        page = page_of(request, key, date.fromisoformat, str, str)
+    ) -> pb.UndoRunResponse:
+        """Takes back what a run matched."""
+        (run_id,) = split_name(request.name, messages.RUN)
+        actor = actor_of(current_caller(), self.clock)
+
+        async def work(conn: AsyncConnection) -> pb.UndoRunResponse:
+            # In transactions of its own: a call again after a lost answer goes on where it was.
+            count = await undo_run(self.store, run_id, request.reason, actor)
+            run = messages.run_message(await listing.load_run(conn, run_id))
+            return pb.UndoRunResponse(run=run, match_count=count)
+
+        return await once(self.store, current_caller(), request, pb.UndoRunResponse, work)
+
+    async def ListMatches(  # noqa: N802 - the contract's name
+        self,
+        request: pb.ListMatchesRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.ListMatchesResponse:
+        """Matches, newest first."""
+        (fund_id,) = split_name(request.parent, "funds/{}", "parent")
+        which = _matches_asked(request, fund_id)
+        key = f"ListMatches/{fund_id}/{which}"
+        page = page_of(request, key, datetime.fromisoformat, str, str, str)
+        after = after_moment(page)
         async with self.store.transaction(current_caller().scope) as conn:
-            rows = await _open_cases(conn, fund_id, kinds, page)
-        return pb.ListCasesResponse(
-            cases=map(_case, rows[: page.size]),
-            next_page_token=next_token(
-                key, rows, page.size, lambda row: (str(row.oldest_date), row.case_id, row.fund_id)
-            ),
+            rows = await listing.list_matches(conn, fund_id, which, after, page.fetch)
+        return pb.ListMatchesResponse(
+            matches=map(messages.match_message, rows[: page.size]),
+            next_page_token=next_token(key, rows, page.size, _match_key),
         )
 
-    async def GetCase(  # noqa: N802 - the contract's name
+    async def GetMatch(  # noqa: N802 - the contract's name
         self,
-        request: pb.GetCaseRequest,
+        request: pb.GetMatchRequest,
         context: Any,  # noqa: ANN401, ARG002 - gRPC's
-    ) -> pb.GetCaseResponse:
-        """One case, open or closed, with both its sides."""
-        fund_id, case_id = split_name(request.name, "funds/{}/cases/{}")
-        chosen = _cases().where(t.cases.c.fund_id == fund_id, t.cases.c.case_id == case_id)
+    ) -> pb.GetMatchResponse:
+        """One match with its members and why it was made."""
+        fund_id, match_id, made_by = split_name(request.name, _MATCH)
         async with self.store.transaction(current_caller().scope) as conn:
-            row = (await conn.execute(chosen)).one_or_none()
-            if row is None:
-                raise not_found(request.name)
-            members = (await conn.execute(_members(fund_id, case_id))).all()
-        case = _case(row)
-        case.members.extend(_member(each) for each in members)
-        return pb.GetCaseResponse(case=case)
+            return pb.GetMatchResponse(match=await _whole_match(conn, fund_id, match_id, made_by))
+
+    async def UndoMatch(  # noqa: N802 - the contract's name
+        self,
+        request: pb.UndoMatchRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.UndoMatchResponse:
+        """Takes one automatic match apart for good."""
+        fund_id, match_id, made_by = split_name(request.name, _MATCH)
+        actor = actor_of(current_caller(), self.clock)
+
+        async def work(conn: AsyncConnection) -> pb.UndoMatchResponse:
+            await undo_match(conn, fund_id, match_id, made_by, request.reason, actor)
+            match = await _whole_match(conn, fund_id, match_id, made_by)
+            return pb.UndoMatchResponse(match=match)
+
+        return await once(self.store, current_caller(), request, pb.UndoMatchResponse, work)
+
+    async def ListRuleRecords(  # noqa: N802 - the contract's name
+        self,
+        request: pb.ListRuleRecordsRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.ListRuleRecordsResponse:
+        """How often each rule was wrong, counted over all funds."""
+        key = "ListRuleRecords"
+        page = page_of(request, key, str, str)
+        async with self.store.transaction(GATEWAY) as conn:
+            records = await rule_records(conn)
+        keys = [(each.rules_version, each.rule) for each in records]
+        start = keys.index(page.after) + 1 if page.after in keys else 0
+        rest = records[start : start + page.fetch]
+        return pb.ListRuleRecordsResponse(
+            records=map(_rule_record, rest[: page.size]),
+            next_page_token=next_token(
+                key, rest, page.size, lambda each: (each.rules_version, each.rule)
+            ),
+        )
 
 
 # --- queries ------------------------------------------------------------------------------------
@@ -149,94 +229,64 @@ async def _proofs(
     if only_unproved:
         query = query.where(p.proved.is_(False))
     if page.after is not None:
-        _, fund_id, account_id, last = page.after
-        after = (fund_id, account_id, date.fromisoformat(last))
+        *names, day = page.after[1:]
+        after = (*names, date.fromisoformat(day))
         query = query.where(sa.tuple_(p.fund_id, p.account_id, p.date) > after)
     return (await conn.execute(query)).all()
 
 
-def _cases() -> sa.Select[Any]:
-    return sa.select(t.cases, t.funds.c.currency).join_from(
-        t.cases, t.funds, t.funds.c.fund_id == t.cases.c.fund_id
+def _proof_key(row: Row) -> tuple[str, ...]:
+    return (row.run_id, row.fund_id, row.account_id, str(row.date))
+
+
+async def _whole_match(
+    conn: AsyncConnection, fund_id: str, match_id: str, made_by: str
+) -> pb.Match:
+    m = t.matches.c
+    this = (m.fund_id == fund_id) & (m.match_id == match_id) & (m.made_by == made_by)
+    row = (await conn.execute(listing.select_matches().where(this))).one_or_none()
+    if row is None:
+        raise not_found(_MATCH.format(fund_id, match_id, made_by))
+    taken = await listing.taken_by(conn, fund_id, match_id, made_by)
+    rows = list((await load_rows(conn, fund_id, list(taken))).values())
+    match = messages.match_message(row)
+    match.members.extend(messages.member_message(fund_id, each, taken[each.key]) for each in rows)
+    match.explanation.CopyFrom(await _explanation(conn, row, rows, taken))
+    return match
+
+
+async def _explanation(
+    conn: AsyncConnection,
+    match: Row,
+    rows: Sequence[OpenRow],
+    taken: Mapping[Key, int],
+) -> pb.Explanation:
+    """As of the match: each row is compared by what the match took of it."""
+    then = [replace(r, match_id="", taken_minor=r.amount_minor - taken[r.key]) for r in rows]
+    decided = match.status == "decided"
+    return messages.explanation_of_match(
+        match,
+        None if decided else await listing.load_run(conn, match.made_by),
+        await load_resolution(conn, match.fund_id, match.made_by) if decided else None,
+        compare(then),
     )
 
 
-async def _open_cases(
-    conn: AsyncConnection, fund_id: str, kinds: list[str], page: Page
-) -> Sequence[Row]:
-    """Open cases of one fund, or of all that row-level security lets the caller see."""
-    c = t.cases.c
-    query = _cases().where(c.open).order_by(c.oldest_date, c.case_id, c.fund_id)
-    if fund_id != _EVERY_FUND:
-        await _require_fund(conn, fund_id)
-        query = query.where(c.fund_id == fund_id)
-    if kinds:
-        query = query.where(c.kind.in_([kind.lower() for kind in kinds]))
-    if page.after is not None:
-        oldest, *names = page.after
-        after = (date.fromisoformat(oldest), *names)
-        query = query.where(sa.tuple_(c.oldest_date, c.case_id, c.fund_id) > after)
-    rows: Sequence[Row] = (await conn.execute(query.limit(page.size + 1))).all()
-    return rows
+def _matches_asked(request: pb.ListMatchesRequest, fund_id: str) -> listing.MatchFilter:
+    member: tuple[str, str] | None = None
+    if request.member:
+        owner, member = key_of(request.member)
+        if fund_id not in (owner, listing.EVERY_FUND):
+            raise not_found(request.member)
+    run_id = split_name(request.run, messages.RUN, "run")[0] if request.run else ""
+    return listing.MatchFilter(run_id, request.rule, member, request.include_undone)
 
 
-async def _require_fund(conn: AsyncConnection, fund_id: str) -> None:
-    query = sa.select(t.funds.c.fund_id).where(t.funds.c.fund_id == fund_id)
-    if (await conn.execute(query)).one_or_none() is None:
-        raise not_found(f"funds/{fund_id}")
-
-
-def _members(fund_id: str, case_id: str) -> sa.CompoundSelect[Any]:
-    """Both sides of a case in the same columns, the bank's first, the oldest first."""
-    m, e, d, f = t.case_members.c, t.bank_entries.c, t.disclosed_lines.c, t.funds.c
-    entries = sa.select(
-        m.side,
-        sa.func.format("funds/%s/bankEntries/%s", m.fund_id, m.member_id).label("name"),
-        e.amount_minor,
-        e.currency,
-        e.booking_date.label("day"),
-        sa.func.coalesce(sa.func.nullif(e.end_to_end_id, ""), e.reference).label("reference"),
-        e.text.label("text"),
-    ).where(m.side == "bank", e.fund_id == m.fund_id, e.bank_entry_id == m.member_id)
-    lines = sa.select(
-        m.side,
-        sa.func.format("funds/%s/lines/%s", m.fund_id, m.member_id).label("name"),
-        d.amount_minor,
-        f.currency,
-        d.effective_date,
-        sa.func.coalesce(sa.func.nullif(d.payment_id, ""), d.reference),
-        d.summary,
-    ).where(
-        m.side == "ledger",
-        d.fund_id == m.fund_id,
-        sa.cast(d.line_number, sa.Text) == m.member_id,
-        f.fund_id == m.fund_id,
-    )
-    this = (m.fund_id == fund_id) & (m.case_id == case_id)
-    return sa.union_all(entries.where(this), lines.where(this)).order_by("side", "day", "name")
+def _match_key(row: Row) -> tuple[str, ...]:
+    return (row.created_at.isoformat(), row.fund_id, row.match_id, row.made_by)
 
 
 # --- messages -----------------------------------------------------------------------------------
-
-
-def _run(run: night.Run) -> pb.Run:
-    counts = run.counts
-    return pb.Run(
-        name=_RUN.format(run.run_id),
-        date=day(run.date),
-        state=pb.RunState.Value(f"RUN_STATE_{run.state}"),
-        rules_version=run.rules_version,
-        input_digest=run.input_digest,
-        bank_entry_count=counts.bank_entry_count,
-        line_count=counts.line_count,
-        matched_bank_entry_count=counts.matched_bank_entry_count,
-        matched_line_count=counts.matched_line_count,
-        case_count=counts.case_count,
-        proved_account_count=counts.proved_account_count,
-        unproved_account_count=counts.unproved_account_count,
-        start_time=moment(run.started_at),
-        end_time=moment(run.ended_at),
-    )
 
 
 def _proof(row: Row) -> pb.BalanceProof:
@@ -250,28 +300,19 @@ def _proof(row: Row) -> pb.BalanceProof:
         difference=money(row.difference_minor, row.currency),
         proved=row.proved,
         findings=row.findings,
+        run=messages.RUN.format(row.run_id),
+        digest=row.digest,
+        previous_digest=row.previous_digest,
     )
 
 
-def _case(row: Row) -> pb.Case:
-    return pb.Case(
-        name=f"funds/{row.fund_id}/cases/{row.case_id}",
-        kind=pb.CaseKind.Value(f"CASE_KIND_{row.kind.upper()}"),
-        cause=row.cause,
-        detail=row.detail,
-        bank_account=f"funds/{row.fund_id}/bankAccounts/{row.account_id}",
-        amount=money(row.amount_minor, row.currency),
-        oldest_date=day(row.oldest_date),
-        run=_RUN.format(row.run_id),
-    )
-
-
-def _member(row: Row) -> pb.CaseMember:
-    return pb.CaseMember(
-        side=pb.CaseSide.Value(f"CASE_SIDE_{row.side.upper()}"),
-        name=row.name,
-        amount=money(row.amount_minor, row.currency),
-        date=day(row.day),
-        reference=row.reference,
-        text=row.text,
+def _rule_record(record: RuleRecord) -> pb.RuleRecord:
+    return pb.RuleRecord(
+        rule=record.rule,
+        rules_version=record.rules_version,
+        match_count=record.match_count,
+        reversed_count=record.reversed_count,
+        reversed_per_million=record.reversed_per_million,
+        limit_per_million=limit_per_million(),
+        demoted=record.demoted,
     )

@@ -1,4 +1,4 @@
-"""The proof of each account and day: a chain that shows any change, and opens again for what is new."""
+"""The proof of each account and day: a chain that shows any change and opens for what is new."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from gateway.store import tables as t
 from tests.gateway.night.world import DAY, TODAY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.gateway.night.world import World
 
 _TODAY = day(TODAY)
@@ -39,9 +41,12 @@ async def _start(service: ReconciliationServicer, request_id: str = "r1") -> pb.
     return (await service.StartRun(request, None)).run
 
 
-async def _cases(service: ReconciliationServicer, **fields: Any) -> pb.ListCasesResponse:
+async def _cases(
+    service: ReconciliationServicer, kinds: Sequence[pb.CaseKind.ValueType] = (), **fields: Any
+) -> pb.ListCasesResponse:
     fields.setdefault("parent", "funds/-")
-    return await service.ListCases(pb.ListCasesRequest(**fields), None)
+    chosen = pb.CaseFilter(kinds=kinds)
+    return await service.ListCases(pb.ListCasesRequest(filter=chosen, **fields), None)
 
 
 async def test_a_run_started_twice_by_one_request_is_one_run(

@@ -50,8 +50,8 @@ class World:
     """A database, and short ways to put something into it."""
 
     store: Store
-    directory: Path
     now: datetime = NOW
+    folder: Path | None = None
     next_id: count[int] = field(default_factory=lambda: count(1))
 
     def clock(self) -> datetime:
@@ -199,6 +199,12 @@ class World:
     def nights(self, **more: Any) -> night.Nights:
         return night.Nights(self.store, self.clock, self.directory, **more)
 
+    @property
+    def directory(self) -> Path:
+        """Where runs are kept."""
+        assert self.folder is not None
+        return self.folder
+
     async def decide(
         self, fund_id: str, members: dict[str, dict[str, int]], name: str = "d1"
     ) -> None:
@@ -316,7 +322,7 @@ async def copy_of(template_url: str) -> AsyncIterator[World]:
     url = await _create(template_url, name, f"TEMPLATE {template}")
     store = open_store(url, pool_size=5)
     with tempfile.TemporaryDirectory() as directory:
-        yield World(store, Path(directory))
+        yield World(store, folder=Path(directory))
     await store.close()
     await _execute(template_url, f"DROP DATABASE {name} WITH (FORCE)")
 

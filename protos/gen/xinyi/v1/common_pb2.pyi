@@ -195,6 +195,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No day is known on which the bank will take the payment: its holidays of that year are not published."""
     ERROR_REASON_RESEND_TOO_EARLY: _ErrorReason.ValueType  # 43
     """The bank may still have the payment; metadata `blockers` names every reason."""
+    ERROR_REASON_ITEM_NOT_OPEN: _ErrorReason.ValueType  # 44
+    """A bank entry or line is matched, or less of it is open than the resolution takes."""
+    ERROR_REASON_MATCH_UNEVEN: _ErrorReason.ValueType  # 45
+    """Entries and lines do not come to the same, are of two accounts, or make no match."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. The name without its prefix is `ErrorInfo.reason`; `ErrorInfo.domain` is
@@ -289,6 +293,10 @@ ERROR_REASON_BANK_CLOSED: ErrorReason.ValueType  # 42
 """No day is known on which the bank will take the payment: its holidays of that year are not published."""
 ERROR_REASON_RESEND_TOO_EARLY: ErrorReason.ValueType  # 43
 """The bank may still have the payment; metadata `blockers` names every reason."""
+ERROR_REASON_ITEM_NOT_OPEN: ErrorReason.ValueType  # 44
+"""A bank entry or line is matched, or less of it is open than the resolution takes."""
+ERROR_REASON_MATCH_UNEVEN: ErrorReason.ValueType  # 45
+"""Entries and lines do not come to the same, are of two accounts, or make no match."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

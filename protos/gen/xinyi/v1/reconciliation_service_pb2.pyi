@@ -130,6 +130,206 @@ RUN_STATE_FAILED: RunState.ValueType  # 3
 """Broken off; start it again."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
+class _CaseState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CASE_STATE_UNSPECIFIED: _CaseState.ValueType  # 0
+    """Not said."""
+    CASE_STATE_OPEN: _CaseState.ValueType  # 1
+    """Somebody has to do something about it."""
+    CASE_STATE_PROPOSED: _CaseState.ValueType  # 2
+    """A resolution was proposed; another person has to approve or reject it."""
+    CASE_STATE_WAITING: _CaseState.ValueType  # 3
+    """It is to come by itself until a day; after that day it is open again."""
+    CASE_STATE_AT_BANK: _CaseState.ValueType  # 4
+    """The bank was asked."""
+    CASE_STATE_CLOSED: _CaseState.ValueType  # 5
+    """A run no longer found it, or a resolution matched all of it."""
+
+class CaseState(_CaseState, metaclass=_CaseStateEnumTypeWrapper):
+    """Where a case stands."""
+
+CASE_STATE_UNSPECIFIED: CaseState.ValueType  # 0
+"""Not said."""
+CASE_STATE_OPEN: CaseState.ValueType  # 1
+"""Somebody has to do something about it."""
+CASE_STATE_PROPOSED: CaseState.ValueType  # 2
+"""A resolution was proposed; another person has to approve or reject it."""
+CASE_STATE_WAITING: CaseState.ValueType  # 3
+"""It is to come by itself until a day; after that day it is open again."""
+CASE_STATE_AT_BANK: CaseState.ValueType  # 4
+"""The bank was asked."""
+CASE_STATE_CLOSED: CaseState.ValueType  # 5
+"""A run no longer found it, or a resolution matched all of it."""
+Global___CaseState: _TypeAlias = CaseState  # noqa: Y015
+
+class _CaseOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CaseOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CASE_ORDER_UNSPECIFIED: _CaseOrder.ValueType  # 0
+    """The oldest first."""
+    CASE_ORDER_OLDEST: _CaseOrder.ValueType  # 1
+    """By the oldest day among its members, the oldest first."""
+    CASE_ORDER_DUE: _CaseOrder.ValueType  # 2
+    """By the day it is due, the earliest first."""
+    CASE_ORDER_WEIGHT: _CaseOrder.ValueType  # 3
+    """By the sum of what is open in it, the largest first."""
+
+class CaseOrder(_CaseOrder, metaclass=_CaseOrderEnumTypeWrapper):
+    """In which order cases are listed; ties by name."""
+
+CASE_ORDER_UNSPECIFIED: CaseOrder.ValueType  # 0
+"""The oldest first."""
+CASE_ORDER_OLDEST: CaseOrder.ValueType  # 1
+"""By the oldest day among its members, the oldest first."""
+CASE_ORDER_DUE: CaseOrder.ValueType  # 2
+"""By the day it is due, the earliest first."""
+CASE_ORDER_WEIGHT: CaseOrder.ValueType  # 3
+"""By the sum of what is open in it, the largest first."""
+Global___CaseOrder: _TypeAlias = CaseOrder  # noqa: Y015
+
+class _ResolutionAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResolutionActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResolutionAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESOLUTION_ACTION_UNSPECIFIED: _ResolutionAction.ValueType  # 0
+    """Not said."""
+    RESOLUTION_ACTION_MATCH: _ResolutionAction.ValueType  # 1
+    """Matches entries with lines, all of each or a part; what remains stays open."""
+    RESOLUTION_ACTION_ADJUST: _ResolutionAction.ValueType  # 2
+    """Posts a line that makes the members even, and matches them with it."""
+    RESOLUTION_ACTION_WRITE_OFF: _ResolutionAction.ValueType  # 3
+    """As ADJUST, of a small difference between members of both sides that nobody will explain, within the limits of the
+    case policy.
+    """
+    RESOLUTION_ACTION_WAIT: _ResolutionAction.ValueType  # 4
+    """Leaves it alone until a day."""
+    RESOLUTION_ACTION_SEND_BACK: _ResolutionAction.ValueType  # 5
+    """Asks the bank: it booked twice, wrongly or not at all."""
+    RESOLUTION_ACTION_KEEP_APART: _ResolutionAction.ValueType  # 6
+    """Says that the members do not belong together: no rule ever matches them with each other."""
+
+class ResolutionAction(_ResolutionAction, metaclass=_ResolutionActionEnumTypeWrapper):
+    """What a resolution does."""
+
+RESOLUTION_ACTION_UNSPECIFIED: ResolutionAction.ValueType  # 0
+"""Not said."""
+RESOLUTION_ACTION_MATCH: ResolutionAction.ValueType  # 1
+"""Matches entries with lines, all of each or a part; what remains stays open."""
+RESOLUTION_ACTION_ADJUST: ResolutionAction.ValueType  # 2
+"""Posts a line that makes the members even, and matches them with it."""
+RESOLUTION_ACTION_WRITE_OFF: ResolutionAction.ValueType  # 3
+"""As ADJUST, of a small difference between members of both sides that nobody will explain, within the limits of the
+case policy.
+"""
+RESOLUTION_ACTION_WAIT: ResolutionAction.ValueType  # 4
+"""Leaves it alone until a day."""
+RESOLUTION_ACTION_SEND_BACK: ResolutionAction.ValueType  # 5
+"""Asks the bank: it booked twice, wrongly or not at all."""
+RESOLUTION_ACTION_KEEP_APART: ResolutionAction.ValueType  # 6
+"""Says that the members do not belong together: no rule ever matches them with each other."""
+Global___ResolutionAction: _TypeAlias = ResolutionAction  # noqa: Y015
+
+class _ResolutionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResolutionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResolutionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESOLUTION_STATE_UNSPECIFIED: _ResolutionState.ValueType  # 0
+    """Not said."""
+    RESOLUTION_STATE_PROPOSED: _ResolutionState.ValueType  # 1
+    """Waits for another person."""
+    RESOLUTION_STATE_APPROVED: _ResolutionState.ValueType  # 2
+    """Done."""
+    RESOLUTION_STATE_REJECTED: _ResolutionState.ValueType  # 3
+    """Turned down."""
+    RESOLUTION_STATE_WITHDRAWN: _ResolutionState.ValueType  # 4
+    """Taken back by who proposed it."""
+    RESOLUTION_STATE_UNDONE: _ResolutionState.ValueType  # 5
+    """Done, and undone later."""
+
+class ResolutionState(_ResolutionState, metaclass=_ResolutionStateEnumTypeWrapper):
+    """How far a resolution has come."""
+
+RESOLUTION_STATE_UNSPECIFIED: ResolutionState.ValueType  # 0
+"""Not said."""
+RESOLUTION_STATE_PROPOSED: ResolutionState.ValueType  # 1
+"""Waits for another person."""
+RESOLUTION_STATE_APPROVED: ResolutionState.ValueType  # 2
+"""Done."""
+RESOLUTION_STATE_REJECTED: ResolutionState.ValueType  # 3
+"""Turned down."""
+RESOLUTION_STATE_WITHDRAWN: ResolutionState.ValueType  # 4
+"""Taken back by who proposed it."""
+RESOLUTION_STATE_UNDONE: ResolutionState.ValueType  # 5
+"""Done, and undone later."""
+Global___ResolutionState: _TypeAlias = ResolutionState  # noqa: Y015
+
+class _EvidenceResult:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EvidenceResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EvidenceResult.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVIDENCE_RESULT_UNSPECIFIED: _EvidenceResult.ValueType  # 0
+    """Not said."""
+    EVIDENCE_RESULT_AGREES: _EvidenceResult.ValueType  # 1
+    """Both sides say the same."""
+    EVIDENCE_RESULT_CLOSE: _EvidenceResult.ValueType  # 2
+    """They differ a little."""
+    EVIDENCE_RESULT_DIFFERS: _EvidenceResult.ValueType  # 3
+    """They differ."""
+    EVIDENCE_RESULT_UNKNOWN: _EvidenceResult.ValueType  # 4
+    """One side does not say."""
+
+class EvidenceResult(_EvidenceResult, metaclass=_EvidenceResultEnumTypeWrapper):
+    """What a comparison of one field says."""
+
+EVIDENCE_RESULT_UNSPECIFIED: EvidenceResult.ValueType  # 0
+"""Not said."""
+EVIDENCE_RESULT_AGREES: EvidenceResult.ValueType  # 1
+"""Both sides say the same."""
+EVIDENCE_RESULT_CLOSE: EvidenceResult.ValueType  # 2
+"""They differ a little."""
+EVIDENCE_RESULT_DIFFERS: EvidenceResult.ValueType  # 3
+"""They differ."""
+EVIDENCE_RESULT_UNKNOWN: EvidenceResult.ValueType  # 4
+"""One side does not say."""
+Global___EvidenceResult: _TypeAlias = EvidenceResult  # noqa: Y015
+
+class _SheetFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SheetFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SheetFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SHEET_FORMAT_UNSPECIFIED: _SheetFormat.ValueType  # 0
+    """Not said."""
+    SHEET_FORMAT_XLSX: _SheetFormat.ValueType  # 1
+    """Office Open XML workbook."""
+    SHEET_FORMAT_CSV: _SheetFormat.ValueType  # 2
+    """Comma-separated values, UTF-8 with a byte order mark, so that spreadsheets read Chinese."""
+
+class SheetFormat(_SheetFormat, metaclass=_SheetFormatEnumTypeWrapper):
+    """A format of files."""
+
+SHEET_FORMAT_UNSPECIFIED: SheetFormat.ValueType  # 0
+"""Not said."""
+SHEET_FORMAT_XLSX: SheetFormat.ValueType  # 1
+"""Office Open XML workbook."""
+SHEET_FORMAT_CSV: SheetFormat.ValueType  # 2
+"""Comma-separated values, UTF-8 with a byte order mark, so that spreadsheets read Chinese."""
+Global___SheetFormat: _TypeAlias = SheetFormat  # noqa: Y015
+
 @_typing.final
 class Run(_message.Message):
     """A run of the reconciliation."""
@@ -150,6 +350,14 @@ class Run(_message.Message):
     UNPROVED_ACCOUNT_COUNT_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    SHARD_COUNT_FIELD_NUMBER: _builtins.int
+    WRITTEN_SHARD_COUNT_FIELD_NUMBER: _builtins.int
+    OUTPUT_DIGEST_FIELD_NUMBER: _builtins.int
+    DEMOTED_RULES_FIELD_NUMBER: _builtins.int
+    UNDO_TIME_FIELD_NUMBER: _builtins.int
+    UNDONE_BY_FIELD_NUMBER: _builtins.int
+    UNDO_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`reconciliationRuns/{run}`."""
     state: Global___RunState.ValueType
@@ -172,6 +380,18 @@ class Run(_message.Message):
     """Accounts whose proof is zero with everything named."""
     unproved_account_count: _builtins.int
     """Accounts whose proof is not."""
+    engine: _builtins.str
+    """What it ran on: "local" or "ray"; the result is the same."""
+    shard_count: _builtins.int
+    """Into how many shares its work was divided."""
+    written_shard_count: _builtins.int
+    """How many of them are on record."""
+    output_digest: _builtins.str
+    """SHA-256 over the results, in hexadecimal: a replay must come to the same."""
+    undone_by: _builtins.str
+    """Who took them back: `parties/{party}/persons/{person}`."""
+    undo_reason: _builtins.str
+    """Why."""
     @_builtins.property
     def date(self) -> _date_pb2.Date:
         """The end of this day."""
@@ -183,6 +403,14 @@ class Run(_message.Message):
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended; not set while it goes on."""
+
+    @_builtins.property
+    def demoted_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Rules whose matches were only proposed, because people took back too many of them."""
+
+    @_builtins.property
+    def undo_time(self) -> _timestamp_pb2.Timestamp:
+        """When its matches were taken back; not set if they were not."""
 
     def __init__(
         self,
@@ -201,10 +429,18 @@ class Run(_message.Message):
         unproved_account_count: _builtins.int = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        engine: _builtins.str = ...,
+        shard_count: _builtins.int = ...,
+        written_shard_count: _builtins.int = ...,
+        output_digest: _builtins.str = ...,
+        demoted_rules: _abc.Iterable[_builtins.str] | None = ...,
+        undo_time: _timestamp_pb2.Timestamp | None = ...,
+        undone_by: _builtins.str = ...,
+        undo_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "end_time", b"end_time", "start_time", b"start_time", "undo_time", b"undo_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_entry_count", b"bank_entry_count", "case_count", b"case_count", "date", b"date", "end_time", b"end_time", "input_digest", b"input_digest", "line_count", b"line_count", "matched_bank_entry_count", b"matched_bank_entry_count", "matched_line_count", b"matched_line_count", "name", b"name", "proved_account_count", b"proved_account_count", "rules_version", b"rules_version", "start_time", b"start_time", "state", b"state", "unproved_account_count", b"unproved_account_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_entry_count", b"bank_entry_count", "case_count", b"case_count", "date", b"date", "demoted_rules", b"demoted_rules", "end_time", b"end_time", "engine", b"engine", "input_digest", b"input_digest", "line_count", b"line_count", "matched_bank_entry_count", b"matched_bank_entry_count", "matched_line_count", b"matched_line_count", "name", b"name", "output_digest", b"output_digest", "proved_account_count", b"proved_account_count", "rules_version", b"rules_version", "shard_count", b"shard_count", "start_time", b"start_time", "state", b"state", "undo_reason", b"undo_reason", "undo_time", b"undo_time", "undone_by", b"undone_by", "unproved_account_count", b"unproved_account_count", "written_shard_count", b"written_shard_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,10 +463,19 @@ class BalanceProof(_message.Message):
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     PROVED_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    PREVIOUS_DIGEST_FIELD_NUMBER: _builtins.int
     bank_account: _builtins.str
     """The account: `funds/{fund}/bankAccounts/{bank_account}`."""
     proved: _builtins.bool
     """True where the difference is zero, the statements are continuous, and every open item has its case."""
+    run: _builtins.str
+    """The run: `reconciliationRuns/{run}`."""
+    digest: _builtins.str
+    """SHA-256 of this proof and the one of the account before it, in hexadecimal."""
+    previous_digest: _builtins.str
+    """Digest of the account's proof before this one; empty for the first."""
     @_builtins.property
     def date(self) -> _date_pb2.Date:
         """The day."""
@@ -257,7 +502,7 @@ class BalanceProof(_message.Message):
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why not, one sentence each."""
+        """Why not, one sentence each; of a day proved before, what came after it and reopened it."""
 
     def __init__(
         self,
@@ -271,10 +516,13 @@ class BalanceProof(_message.Message):
         difference: _common_pb2.Money | None = ...,
         proved: _builtins.bool = ...,
         findings: _abc.Iterable[_builtins.str] | None = ...,
+        run: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        previous_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bank_closing", b"bank_closing", "date", b"date", "difference", b"difference", "ledger_balance", b"ledger_balance", "open_bank", b"open_bank", "open_ledger", b"open_ledger"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_account", b"bank_account", "bank_closing", b"bank_closing", "date", b"date", "difference", b"difference", "findings", b"findings", "ledger_balance", b"ledger_balance", "open_bank", b"open_bank", "open_ledger", b"open_ledger", "proved", b"proved"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_account", b"bank_account", "bank_closing", b"bank_closing", "date", b"date", "difference", b"difference", "digest", b"digest", "findings", b"findings", "ledger_balance", b"ledger_balance", "open_bank", b"open_bank", "open_ledger", b"open_ledger", "previous_digest", b"previous_digest", "proved", b"proved", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,21 +543,47 @@ class Case(_message.Message):
     OLDEST_DATE_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    DUE_DATE_FIELD_NUMBER: _builtins.int
+    ESCALATION_FIELD_NUMBER: _builtins.int
+    WAIT_UNTIL_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    OPEN_TIME_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    CLOSED_BY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`funds/{fund}/cases/{case}`."""
     kind: Global___CaseKind.ValueType
     """What kind it is."""
     cause: _builtins.str
-    """The likely cause, such as "bank_fee", "unidentified_receipt", "in_transit", "repeated_entry"."""
+    """The likely cause, such as "bank_fee", "unidentified_receipt", "in_transit", "repeated_entry"; "proposed_" and a
+    rule's name where a run proposes a match.
+    """
     detail: _builtins.str
     """What differs, in one sentence."""
     bank_account: _builtins.str
     """The account: `funds/{fund}/bankAccounts/{bank_account}`."""
     run: _builtins.str
-    """The run that found it: `reconciliationRuns/{run}`."""
+    """The run that found it last: `reconciliationRuns/{run}`."""
+    state: Global___CaseState.ValueType
+    """Where it stands."""
+    assignee: _builtins.str
+    """Whose it is: `parties/{party}/persons/{person}`; empty for nobody's."""
+    escalation: _builtins.int
+    """How often it was escalated because it was not closed in time, from 0."""
+    closed_by: _builtins.str
+    """What closed it: `reconciliationRuns/{run}` or `funds/{fund}/resolutions/{resolution}`."""
+    etag: _builtins.str
+    """Changes with every change of the case."""
+    overdue: _builtins.bool
+    """Whether it is past its due day and not closed, waiting or at the bank."""
     @_builtins.property
     def amount(self) -> _common_pb2.Money:
-        """The sum of the bank's side less the sum of the ledger's side."""
+        """The sum of the bank's side less the sum of the ledger's side, of what is open."""
 
     @_builtins.property
     def oldest_date(self) -> _date_pb2.Date:
@@ -318,6 +592,30 @@ class Case(_message.Message):
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseMember]:
         """Its bank entries and lines."""
+
+    @_builtins.property
+    def due_date(self) -> _date_pb2.Date:
+        """The day by which it should be closed, from its amount and when it was found."""
+
+    @_builtins.property
+    def wait_until(self) -> _date_pb2.Date:
+        """Of a waiting case, until when."""
+
+    @_builtins.property
+    def weight(self) -> _common_pb2.Money:
+        """The sum of what is open in it, without signs: by this it is weighed."""
+
+    @_builtins.property
+    def open_time(self) -> _timestamp_pb2.Timestamp:
+        """When a run first found it."""
+
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was closed."""
+
+    @_builtins.property
+    def proposal(self) -> Global___Resolution:
+        """The proposal that waits for another person, with its members; not set without one."""
 
     def __init__(
         self,
@@ -331,10 +629,22 @@ class Case(_message.Message):
         oldest_date: _date_pb2.Date | None = ...,
         run: _builtins.str = ...,
         members: _abc.Iterable[Global___CaseMember] | None = ...,
+        state: Global___CaseState.ValueType = ...,
+        assignee: _builtins.str = ...,
+        due_date: _date_pb2.Date | None = ...,
+        escalation: _builtins.int = ...,
+        wait_until: _date_pb2.Date | None = ...,
+        weight: _common_pb2.Money | None = ...,
+        open_time: _timestamp_pb2.Timestamp | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        closed_by: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        proposal: Global___Resolution | None = ...,
+        overdue: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "oldest_date", b"oldest_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "close_time", b"close_time", "due_date", b"due_date", "oldest_date", b"oldest_date", "open_time", b"open_time", "proposal", b"proposal", "wait_until", b"wait_until", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bank_account", b"bank_account", "cause", b"cause", "detail", b"detail", "kind", b"kind", "members", b"members", "name", b"name", "oldest_date", b"oldest_date", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "assignee", b"assignee", "bank_account", b"bank_account", "cause", b"cause", "close_time", b"close_time", "closed_by", b"closed_by", "detail", b"detail", "due_date", b"due_date", "escalation", b"escalation", "etag", b"etag", "kind", b"kind", "members", b"members", "name", b"name", "oldest_date", b"oldest_date", "open_time", b"open_time", "overdue", b"overdue", "proposal", b"proposal", "run", b"run", "state", b"state", "wait_until", b"wait_until", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,6 +662,10 @@ class CaseMember(_message.Message):
     DATE_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    OPEN_AMOUNT_FIELD_NUMBER: _builtins.int
+    COUNTERPARTY_NAME_FIELD_NUMBER: _builtins.int
+    COUNTERPARTY_ACCOUNT_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     side: Global___CaseSide.ValueType
     """Which side."""
     name: _builtins.str
@@ -360,6 +674,12 @@ class CaseMember(_message.Message):
     """The bank's reference or end-to-end id, or the payment's id."""
     text: _builtins.str
     """The bank's text, or the line's summary."""
+    counterparty_name: _builtins.str
+    """Name of the other side, as the bank or the ledger has it."""
+    counterparty_account: _builtins.str
+    """Account of the other side."""
+    batch: _builtins.str
+    """The batch that it names."""
     @_builtins.property
     def amount(self) -> _common_pb2.Money:
         """Credit or receipt positive."""
@@ -367,6 +687,10 @@ class CaseMember(_message.Message):
     @_builtins.property
     def date(self) -> _date_pb2.Date:
         """The bank's booking date, or the day the line counts for."""
+
+    @_builtins.property
+    def open_amount(self) -> _common_pb2.Money:
+        """What of it is not matched."""
 
     def __init__(
         self,
@@ -377,14 +701,571 @@ class CaseMember(_message.Message):
         date: _date_pb2.Date | None = ...,
         reference: _builtins.str = ...,
         text: _builtins.str = ...,
+        open_amount: _common_pb2.Money | None = ...,
+        counterparty_name: _builtins.str = ...,
+        counterparty_account: _builtins.str = ...,
+        batch: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "date", b"date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "date", b"date", "open_amount", b"open_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "date", b"date", "name", b"name", "reference", b"reference", "side", b"side", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "batch", b"batch", "counterparty_account", b"counterparty_account", "counterparty_name", b"counterparty_name", "date", b"date", "name", b"name", "open_amount", b"open_amount", "reference", b"reference", "side", b"side", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CaseMember: _TypeAlias = CaseMember  # noqa: Y015
+
+@_typing.final
+class Evidence(_message.Message):
+    """How one field of the two sides compares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    BANK_VALUE_FIELD_NUMBER: _builtins.int
+    LEDGER_VALUE_FIELD_NUMBER: _builtins.int
+    COMPARATOR_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field, such as "amount", "own_id", "counterparty_name"."""
+    bank_value: _builtins.str
+    """What the bank's side says; empty if nothing."""
+    ledger_value: _builtins.str
+    """What the ledger's side says."""
+    comparator: _builtins.str
+    """How the two were compared, such as "equal", "window", "prefix", "similarity"."""
+    result: Global___EvidenceResult.ValueType
+    """What came of it."""
+    detail: _builtins.str
+    """By how much, such as "2 days" or "-5.00"."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        bank_value: _builtins.str = ...,
+        ledger_value: _builtins.str = ...,
+        comparator: _builtins.str = ...,
+        result: Global___EvidenceResult.ValueType = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_value", b"bank_value", "comparator", b"comparator", "detail", b"detail", "field", b"field", "ledger_value", b"ledger_value", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
+
+@_typing.final
+class Candidate(_message.Message):
+    """A row of the other side that may belong to a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CASE_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """Its rank, from 1, the best first."""
+    score: _builtins.int
+    """The sum of its evidence in hundredths of bits: more speaks more for it. Comparable within one case only."""
+    case: _builtins.str
+    """Another open case that it is a member of: `funds/{fund}/cases/{case}`; empty if none."""
+    @_builtins.property
+    def member(self) -> Global___CaseMember:
+        """The row. What is open of it can be matched."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
+        """What speaks for it and what against it."""
+
+    def __init__(
+        self,
+        *,
+        member: Global___CaseMember | None = ...,
+        rank: _builtins.int = ...,
+        score: _builtins.int = ...,
+        evidence: _abc.Iterable[Global___Evidence] | None = ...,
+        case: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "evidence", b"evidence", "member", b"member", "rank", b"rank", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """Why a match was made, or why a case was left."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASS_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    INPUT_DIGEST_FIELD_NUMBER: _builtins.int
+    BANK_CANDIDATES_FIELD_NUMBER: _builtins.int
+    LEDGER_CANDIDATES_FIELD_NUMBER: _builtins.int
+    RUNNER_UP_FIELD_NUMBER: _builtins.int
+    EXPECTED_ACCIDENTS_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    SEARCH_LIMIT_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    PROPOSER_FIELD_NUMBER: _builtins.int
+    APPROVER_FIELD_NUMBER: _builtins.int
+    SUPERSEDES_FIELD_NUMBER: _builtins.int
+    rules_version: _builtins.str
+    """Version and digest of the rules."""
+    run: _builtins.str
+    """The run: `reconciliationRuns/{run}`; empty for what a person decided."""
+    input_digest: _builtins.str
+    """Digest of the run's input."""
+    bank_candidates: _builtins.int
+    """How many entries could have been partners of its lines."""
+    ledger_candidates: _builtins.int
+    """How many lines could have been partners of its entries."""
+    runner_up: _builtins.str
+    """The best of those that were not taken, and why, as JSON; empty if there was none."""
+    expected_accidents: _builtins.str
+    """Of a sum: how many such sums are to be expected by accident, a fraction such as "3/1000"."""
+    states: _builtins.int
+    """Partial sums that were looked at."""
+    search_limit: _builtins.str
+    """The budget that ended a search: "candidates", "states", "account"; empty if none did."""
+    proposer: _builtins.str
+    """Who proposed it, of a person's decision: `parties/{party}/persons/{person}`."""
+    approver: _builtins.str
+    """Who approved it."""
+    supersedes: _builtins.str
+    """The resolution or match that it replaces."""
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
+        """Field by field."""
+
+    def __init__(
+        self,
+        *,
+        rules_version: _builtins.str = ...,
+        run: _builtins.str = ...,
+        input_digest: _builtins.str = ...,
+        bank_candidates: _builtins.int = ...,
+        ledger_candidates: _builtins.int = ...,
+        runner_up: _builtins.str = ...,
+        expected_accidents: _builtins.str = ...,
+        states: _builtins.int = ...,
+        search_limit: _builtins.str = ...,
+        evidence: _abc.Iterable[Global___Evidence] | None = ...,
+        proposer: _builtins.str = ...,
+        approver: _builtins.str = ...,
+        supersedes: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approver", b"approver", "bank_candidates", b"bank_candidates", "evidence", b"evidence", "expected_accidents", b"expected_accidents", "input_digest", b"input_digest", "ledger_candidates", b"ledger_candidates", "pass", b"pass", "proposer", b"proposer", "rules_version", b"rules_version", "run", b"run", "runner_up", b"runner_up", "search_limit", b"search_limit", "states", b"states", "supersedes", b"supersedes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class CaseEvent(_message.Message):
+    """Something that happened to a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What: "FOUND", "RENAMED", "ASSIGNED", "COMMENTED", "PROPOSED", "APPROVED", "REJECTED", "WITHDRAWN", "UNDONE",
+    "ESCALATED", "CLOSED", "REOPENED".
+    """
+    actor: _builtins.str
+    """Who: `parties/{party}/persons/{person}`, `reconciliationRuns/{run}`, or `gateway` where time alone did it."""
+    detail: _builtins.str
+    """What was said, or what changed."""
+    resolution: _builtins.str
+    """The resolution it is about: `funds/{fund}/resolutions/{resolution}`; empty if none."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        resolution: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "detail", b"detail", "kind", b"kind", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaseEvent: _TypeAlias = CaseEvent  # noqa: Y015
+
+@_typing.final
+class Allocation(_message.Message):
+    """A part of an entry or a line that a resolution takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/bankEntries/{bank_entry}` or `funds/{fund}/lines/{line}`, of the case's account."""
+    @_builtins.property
+    def amount(self) -> _common_pb2.Money:
+        """How much of it, signed as the row; not set for all that is open of it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        amount: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Allocation: _TypeAlias = Allocation  # noqa: Y015
+
+@_typing.final
+class Adjustment(_message.Message):
+    """The line that a resolution posts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_DATE_FIELD_NUMBER: _builtins.int
+    VOUCHERS_FIELD_NUMBER: _builtins.int
+    book: _common_pb2.Book.ValueType
+    """The book."""
+    category: _builtins.str
+    """Category under which it is disclosed, such as "银行手续费". ADJUST needs it."""
+    summary: _builtins.str
+    """What for, as the owners will read it. Names no private person. ADJUST needs it."""
+    @_builtins.property
+    def amount(self) -> _common_pb2.Money:
+        """Positive: the fund receives. Not set for what makes the allocations even; must be that, if it is set."""
+
+    @_builtins.property
+    def effective_date(self) -> _date_pb2.Date:
+        """The day it counts for; not set for the latest day among the entries."""
+
+    @_builtins.property
+    def vouchers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Vouchers, uploaded before."""
+
+    def __init__(
+        self,
+        *,
+        book: _common_pb2.Book.ValueType = ...,
+        category: _builtins.str = ...,
+        summary: _builtins.str = ...,
+        amount: _common_pb2.Money | None = ...,
+        effective_date: _date_pb2.Date | None = ...,
+        vouchers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "effective_date", b"effective_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "book", b"book", "category", b"category", "effective_date", b"effective_date", "summary", b"summary", "vouchers", b"vouchers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Adjustment: _TypeAlias = Adjustment  # noqa: Y015
+
+@_typing.final
+class Resolution(_message.Message):
+    """What a person proposes to do about a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CASE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ALLOCATIONS_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_FIELD_NUMBER: _builtins.int
+    WAIT_UNTIL_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SUPERSEDES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROPOSER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDER_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    DECISION_NOTE_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    UNDO_TIME_FIELD_NUMBER: _builtins.int
+    UNDONE_BY_FIELD_NUMBER: _builtins.int
+    UNDO_REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/resolutions/{resolution}`."""
+    case: _builtins.str
+    """The case it was proposed for: `funds/{fund}/cases/{case}`."""
+    action: Global___ResolutionAction.ValueType
+    """What it does."""
+    bank_reference: _builtins.str
+    """Of SEND_BACK, the bank's number of the inquiry, where it gave one."""
+    reason: _builtins.str
+    """Why: who approves it was not there. Names no private person."""
+    supersedes: _builtins.str
+    """The undone resolution or match that it replaces, if it does: `funds/{fund}/resolutions/{resolution}` or
+    `funds/{fund}/matches/{match}/{made_by}`.
+    """
+    state: Global___ResolutionState.ValueType
+    """How far it has come."""
+    proposer: _builtins.str
+    """Who proposed it: `parties/{party}/persons/{person}`."""
+    decider: _builtins.str
+    """Who approved or rejected it."""
+    decision_note: _builtins.str
+    """What was said to it."""
+    match: _builtins.str
+    """The match it made: `funds/{fund}/matches/{match}/{made_by}`; empty if none."""
+    line: _builtins.str
+    """The line it posted: `funds/{fund}/lines/{line}`; empty if none."""
+    undone_by: _builtins.str
+    """By whom."""
+    undo_reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def allocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Allocation]:
+        """Of what matches, what it takes of which row; of KEEP_APART the rows, without amounts. Empty for everything that is
+        open of the case's members. Rows of other cases may take part, beside a member of this one.
+        """
+
+    @_builtins.property
+    def adjustment(self) -> Global___Adjustment:
+        """The line to post, of ADJUST. WRITE_OFF needs none where all its lines are of one book; its category and summary
+        are the gateway's.
+        """
+
+    @_builtins.property
+    def wait_until(self) -> _date_pb2.Date:
+        """Of WAIT, until the end of which day; at most 92 days ahead."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def undo_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was undone."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        case: _builtins.str = ...,
+        action: Global___ResolutionAction.ValueType = ...,
+        allocations: _abc.Iterable[Global___Allocation] | None = ...,
+        adjustment: Global___Adjustment | None = ...,
+        wait_until: _date_pb2.Date | None = ...,
+        bank_reference: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        supersedes: _builtins.str = ...,
+        state: Global___ResolutionState.ValueType = ...,
+        proposer: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        decider: _builtins.str = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        decision_note: _builtins.str = ...,
+        match: _builtins.str = ...,
+        line: _builtins.str = ...,
+        undo_time: _timestamp_pb2.Timestamp | None = ...,
+        undone_by: _builtins.str = ...,
+        undo_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "create_time", b"create_time", "decide_time", b"decide_time", "undo_time", b"undo_time", "wait_until", b"wait_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "adjustment", b"adjustment", "allocations", b"allocations", "bank_reference", b"bank_reference", "case", b"case", "create_time", b"create_time", "decide_time", b"decide_time", "decider", b"decider", "decision_note", b"decision_note", "line", b"line", "match", b"match", "name", b"name", "proposer", b"proposer", "reason", b"reason", "state", b"state", "supersedes", b"supersedes", "undo_reason", b"undo_reason", "undo_time", b"undo_time", "undone_by", b"undone_by", "wait_until", b"wait_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resolution: _TypeAlias = Resolution  # noqa: Y015
+
+@_typing.final
+class Match(_message.Message):
+    """Entries and lines that belong together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BANK_ACCOUNT_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    DECIDED_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UNDO_TIME_FIELD_NUMBER: _builtins.int
+    UNDONE_BY_FIELD_NUMBER: _builtins.int
+    UNDO_REASON_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/matches/{match}/{made_by}`: the same members may be matched by one run, taken back, and matched by
+    another.
+    """
+    bank_account: _builtins.str
+    """The account: `funds/{fund}/bankAccounts/{bank_account}`."""
+    rule: _builtins.str
+    """The rule; "pin" for a person's decision."""
+    decided: _builtins.bool
+    """Whether a person decided it."""
+    undone_by: _builtins.str
+    """By whom."""
+    undo_reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """The day of the run, or of the decision."""
+
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseMember]:
+        """Its members, with what it takes of each as `open_amount`; only of one match that was asked for."""
+
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Why; only of one match that was asked for."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def undo_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was taken back; not set if it was not."""
+
+    @_builtins.property
+    def amount(self) -> _common_pb2.Money:
+        """What it takes of the bank's side."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        bank_account: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        decided: _builtins.bool = ...,
+        date: _date_pb2.Date | None = ...,
+        members: _abc.Iterable[Global___CaseMember] | None = ...,
+        explanation: Global___Explanation | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        undo_time: _timestamp_pb2.Timestamp | None = ...,
+        undone_by: _builtins.str = ...,
+        undo_reason: _builtins.str = ...,
+        amount: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "date", b"date", "explanation", b"explanation", "undo_time", b"undo_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bank_account", b"bank_account", "create_time", b"create_time", "date", b"date", "decided", b"decided", "explanation", b"explanation", "members", b"members", "name", b"name", "rule", b"rule", "undo_reason", b"undo_reason", "undo_time", b"undo_time", "undone_by", b"undone_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Match: _TypeAlias = Match  # noqa: Y015
+
+@_typing.final
+class RuleRecord(_message.Message):
+    """How often a rule was wrong, as far as people have found out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    MATCH_COUNT_FIELD_NUMBER: _builtins.int
+    REVERSED_COUNT_FIELD_NUMBER: _builtins.int
+    REVERSED_PER_MILLION_FIELD_NUMBER: _builtins.int
+    LIMIT_PER_MILLION_FIELD_NUMBER: _builtins.int
+    DEMOTED_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """The rule."""
+    rules_version: _builtins.str
+    """Version and digest of the rules under which its matches were made."""
+    match_count: _builtins.int
+    """Automatic matches that it made."""
+    reversed_count: _builtins.int
+    """Of them, those that people took back one by one."""
+    reversed_per_million: _builtins.int
+    """Reversed of a million."""
+    limit_per_million: _builtins.int
+    """How many of a million may be."""
+    demoted: _builtins.bool
+    """Whether it is over its limit: what it finds is only proposed, until the rules have a new version."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        rules_version: _builtins.str = ...,
+        match_count: _builtins.int = ...,
+        reversed_count: _builtins.int = ...,
+        reversed_per_million: _builtins.int = ...,
+        limit_per_million: _builtins.int = ...,
+        demoted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["demoted", b"demoted", "limit_per_million", b"limit_per_million", "match_count", b"match_count", "reversed_count", b"reversed_count", "reversed_per_million", b"reversed_per_million", "rule", b"rule", "rules_version", b"rules_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleRecord: _TypeAlias = RuleRecord  # noqa: Y015
+
+@_typing.final
+class ItemOutcome(_message.Message):
+    """What came of one of many."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The item: the case or the resolution that was named."""
+    reason: _builtins.str
+    """Why not: a name of `ErrorReason` without its prefix; empty if it could."""
+    message: _builtins.str
+    """Why not, in English."""
+    @_builtins.property
+    def resolution(self) -> Global___Resolution:
+        """The resolution, if it could be done."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        resolution: Global___Resolution | None = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "name", b"name", "reason", b"reason", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemOutcome: _TypeAlias = ItemOutcome  # noqa: Y015
 
 @_typing.final
 class StartRunRequest(_message.Message):
@@ -547,36 +1428,98 @@ class ListBalanceProofsResponse(_message.Message):
 Global___ListBalanceProofsResponse: _TypeAlias = ListBalanceProofsResponse  # noqa: Y015
 
 @_typing.final
+class CaseFilter(_message.Message):
+    """Which cases are meant; every condition given must hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    MIN_AGE_DAYS_FIELD_NUMBER: _builtins.int
+    MIN_WEIGHT_MINOR_FIELD_NUMBER: _builtins.int
+    MAX_WEIGHT_MINOR_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    ONLY_OVERDUE_FIELD_NUMBER: _builtins.int
+    MIN_ESCALATION_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    min_age_days: _builtins.int
+    """Only cases whose oldest day is at least so many days ago; 0 for all."""
+    min_weight_minor: _builtins.int
+    """Only cases that weigh at least so much, in minor units; 0 for all."""
+    max_weight_minor: _builtins.int
+    """Only cases that weigh at most so much, in minor units; 0 for all."""
+    assignee: _builtins.str
+    """Only this person's: `parties/{party}/persons/{person}`; "-" for nobody's; empty for all."""
+    only_overdue: _builtins.bool
+    """Only cases past their due day."""
+    min_escalation: _builtins.int
+    """Only cases escalated at least so often; 0 for all."""
+    cause: _builtins.str
+    """Only cases of this cause, such as "bank_fee"; empty for all."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___CaseKind.ValueType]:
+        """Only these kinds; empty for all."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___CaseState.ValueType]:
+        """Only these states; empty for all but CLOSED."""
+
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[Global___CaseKind.ValueType] | None = ...,
+        states: _abc.Iterable[Global___CaseState.ValueType] | None = ...,
+        min_age_days: _builtins.int = ...,
+        min_weight_minor: _builtins.int = ...,
+        max_weight_minor: _builtins.int = ...,
+        assignee: _builtins.str = ...,
+        only_overdue: _builtins.bool = ...,
+        min_escalation: _builtins.int = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "cause", b"cause", "kinds", b"kinds", "max_weight_minor", b"max_weight_minor", "min_age_days", b"min_age_days", "min_escalation", b"min_escalation", "min_weight_minor", b"min_weight_minor", "only_overdue", b"only_overdue", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaseFilter: _TypeAlias = CaseFilter  # noqa: Y015
+
+@_typing.final
 class ListCasesRequest(_message.Message):
     """Asks for a page of cases."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
-    KINDS_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The fund, or `funds/-` for all of the caller's."""
     page_size: _builtins.int
     """At most this many, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
     """`next_page_token` of the answer before; empty for the first page."""
+    order: Global___CaseOrder.ValueType
+    """In which order."""
     @_builtins.property
-    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___CaseKind.ValueType]:
-        """Only these kinds; empty for all."""
+    def filter(self) -> Global___CaseFilter:
+        """Which."""
 
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
-        kinds: _abc.Iterable[Global___CaseKind.ValueType] | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: Global___CaseFilter | None = ...,
+        order: Global___CaseOrder.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -594,7 +1537,7 @@ class ListCasesResponse(_message.Message):
     """Token of the next page; empty when this is the last."""
     @_builtins.property
     def cases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Case]:
-        """Oldest first; without members."""
+        """In the order asked for; without members."""
 
     def __init__(
         self,
@@ -639,9 +1582,439 @@ class GetCaseResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CASE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    RESOLUTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def case(self) -> Global___Case:
         """The case, with members."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
+        """How its two sides compare, field by field; empty where it has one side only."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """Rows of the other side that may belong to it, the best first; at most 10 for each side."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseEvent]:
+        """All that happened to it, the oldest first."""
+
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Why the run left it."""
+
+    @_builtins.property
+    def resolutions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resolution]:
+        """Resolutions proposed for it, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        case: Global___Case | None = ...,
+        evidence: _abc.Iterable[Global___Evidence] | None = ...,
+        candidates: _abc.Iterable[Global___Candidate] | None = ...,
+        events: _abc.Iterable[Global___CaseEvent] | None = ...,
+        explanation: Global___Explanation | None = ...,
+        resolutions: _abc.Iterable[Global___Resolution] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "case", b"case", "events", b"events", "evidence", b"evidence", "explanation", b"explanation", "resolutions", b"resolutions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCaseResponse: _TypeAlias = GetCaseResponse  # noqa: Y015
+
+@_typing.final
+class ListRunsRequest(_message.Message):
+    """Asks for a page of runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the answer before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRunsRequest: _TypeAlias = ListRunsRequest  # noqa: Y015
+
+@_typing.final
+class ListRunsResponse(_message.Message):
+    """A page of runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty when this is the last."""
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Run]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        runs: _abc.Iterable[Global___Run] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRunsResponse: _TypeAlias = ListRunsResponse  # noqa: Y015
+
+@_typing.final
+class UndoRunRequest(_message.Message):
+    """Takes a run's matches back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`reconciliationRuns/{run}`."""
+    reason: _builtins.str
+    """Why: who reads it later was not there. Names no private person."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoRunRequest: _TypeAlias = UndoRunRequest  # noqa: Y015
+
+@_typing.final
+class UndoRunResponse(_message.Message):
+    """What was taken back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MATCH_COUNT_FIELD_NUMBER: _builtins.int
+    match_count: _builtins.int
+    """How many matches were taken back."""
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+        match_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["match_count", b"match_count", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoRunResponse: _TypeAlias = UndoRunResponse  # noqa: Y015
+
+@_typing.final
+class ListMatchesRequest(_message.Message):
+    """Asks for a page of matches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    INCLUDE_UNDONE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The fund, or `funds/-` for all of the caller's."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the answer before; empty for the first page."""
+    run: _builtins.str
+    """Only of this run: `reconciliationRuns/{run}`; empty for all."""
+    rule: _builtins.str
+    """Only of this rule; empty for all."""
+    member: _builtins.str
+    """Only the one that an entry or a line is in: `funds/{fund}/bankEntries/{bank_entry}` or `funds/{fund}/lines/{line}`;
+    empty for all.
+    """
+    include_undone: _builtins.bool
+    """Also matches that were taken back."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        run: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        member: _builtins.str = ...,
+        include_undone: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_undone", b"include_undone", "member", b"member", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "rule", b"rule", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMatchesRequest: _TypeAlias = ListMatchesRequest  # noqa: Y015
+
+@_typing.final
+class ListMatchesResponse(_message.Message):
+    """A page of matches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCHES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty when this is the last."""
+    @_builtins.property
+    def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        matches: _abc.Iterable[Global___Match] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matches", b"matches", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMatchesResponse: _TypeAlias = ListMatchesResponse  # noqa: Y015
+
+@_typing.final
+class GetMatchRequest(_message.Message):
+    """Asks for one match."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/matches/{match}/{made_by}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMatchRequest: _TypeAlias = GetMatchRequest  # noqa: Y015
+
+@_typing.final
+class GetMatchResponse(_message.Message):
+    """One match."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def match(self) -> Global___Match:
+        """With members and explanation."""
+
+    def __init__(
+        self,
+        *,
+        match: Global___Match | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["match", b"match"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["match", b"match"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMatchResponse: _TypeAlias = GetMatchResponse  # noqa: Y015
+
+@_typing.final
+class UndoMatchRequest(_message.Message):
+    """Takes one match back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/matches/{match}/{made_by}`."""
+    reason: _builtins.str
+    """Why: who reads it later was not there. Names no private person."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoMatchRequest: _TypeAlias = UndoMatchRequest  # noqa: Y015
+
+@_typing.final
+class UndoMatchResponse(_message.Message):
+    """The match, taken back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def match(self) -> Global___Match:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        match: Global___Match | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["match", b"match"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["match", b"match"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoMatchResponse: _TypeAlias = UndoMatchResponse  # noqa: Y015
+
+@_typing.final
+class ListRuleRecordsRequest(_message.Message):
+    """Asks how often rules were wrong."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the answer before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRuleRecordsRequest: _TypeAlias = ListRuleRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListRuleRecordsResponse(_message.Message):
+    """How often rules were wrong."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty when this is the last."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleRecord]:
+        """By rules version, the newest first, then by rule."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___RuleRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRuleRecordsResponse: _TypeAlias = ListRuleRecordsResponse  # noqa: Y015
+
+@_typing.final
+class AssignCaseRequest(_message.Message):
+    """Gives a case to somebody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/cases/{case}`."""
+    assignee: _builtins.str
+    """To whom: `parties/{party}/persons/{person}`; empty for nobody."""
+    etag: _builtins.str
+    """The case's `etag` as it was read."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        assignee: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignCaseRequest: _TypeAlias = AssignCaseRequest  # noqa: Y015
+
+@_typing.final
+class AssignCaseResponse(_message.Message):
+    """The assigned case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def case(self) -> Global___Case:
+        """As stored, without members."""
 
     def __init__(
         self,
@@ -654,4 +2027,696 @@ class GetCaseResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetCaseResponse: _TypeAlias = GetCaseResponse  # noqa: Y015
+Global___AssignCaseResponse: _TypeAlias = AssignCaseResponse  # noqa: Y015
+
+@_typing.final
+class CommentCaseRequest(_message.Message):
+    """Adds a remark to a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/cases/{case}`."""
+    text: _builtins.str
+    """The remark. Names no private person."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        text: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommentCaseRequest: _TypeAlias = CommentCaseRequest  # noqa: Y015
+
+@_typing.final
+class CommentCaseResponse(_message.Message):
+    """The remark."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> Global___CaseEvent:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___CaseEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommentCaseResponse: _TypeAlias = CommentCaseResponse  # noqa: Y015
+
+@_typing.final
+class ProposeResolutionRequest(_message.Message):
+    """Proposes what to do about a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The case: `funds/{fund}/cases/{case}`."""
+    etag: _builtins.str
+    """The case's `etag` as it was read."""
+    validate_only: _builtins.bool
+    """Only check it, and answer what would be stored."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    @_builtins.property
+    def resolution(self) -> Global___Resolution:
+        """What to do."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        resolution: Global___Resolution | None = ...,
+        etag: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "parent", b"parent", "request_id", b"request_id", "resolution", b"resolution", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeResolutionRequest: _TypeAlias = ProposeResolutionRequest  # noqa: Y015
+
+@_typing.final
+class ProposeResolutionResponse(_message.Message):
+    """The proposal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resolution(self) -> Global___Resolution:
+        """As stored; with every allocation and the adjustment spelled out."""
+
+    def __init__(
+        self,
+        *,
+        resolution: Global___Resolution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeResolutionResponse: _TypeAlias = ProposeResolutionResponse  # noqa: Y015
+
+@_typing.final
+class ListResolutionsRequest(_message.Message):
+    """Asks for a page of resolutions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The fund, or `funds/-` for all of the caller's."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the answer before; empty for the first page."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___ResolutionState.ValueType]:
+        """Only these states; empty for all."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        states: _abc.Iterable[Global___ResolutionState.ValueType] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListResolutionsRequest: _TypeAlias = ListResolutionsRequest  # noqa: Y015
+
+@_typing.final
+class ListResolutionsResponse(_message.Message):
+    """A page of resolutions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOLUTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty when this is the last."""
+    @_builtins.property
+    def resolutions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resolution]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        resolutions: _abc.Iterable[Global___Resolution] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "resolutions", b"resolutions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListResolutionsResponse: _TypeAlias = ListResolutionsResponse  # noqa: Y015
+
+@_typing.final
+class ApproveResolutionRequest(_message.Message):
+    """Approves a proposal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/resolutions/{resolution}`."""
+    note: _builtins.str
+    """What to say to it."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "note", b"note", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveResolutionRequest: _TypeAlias = ApproveResolutionRequest  # noqa: Y015
+
+@_typing.final
+class ApproveResolutionResponse(_message.Message):
+    """The resolution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resolution(self) -> Global___Resolution:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        resolution: Global___Resolution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveResolutionResponse: _TypeAlias = ApproveResolutionResponse  # noqa: Y015
+
+@_typing.final
+class RejectResolutionRequest(_message.Message):
+    """Turns a proposal down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/resolutions/{resolution}`."""
+    reason: _builtins.str
+    """Why: who reads it later was not there. Names no private person."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectResolutionRequest: _TypeAlias = RejectResolutionRequest  # noqa: Y015
+
+@_typing.final
+class RejectResolutionResponse(_message.Message):
+    """The resolution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resolution(self) -> Global___Resolution:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        resolution: Global___Resolution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectResolutionResponse: _TypeAlias = RejectResolutionResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawResolutionRequest(_message.Message):
+    """Takes one's own proposal back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/resolutions/{resolution}`."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawResolutionRequest: _TypeAlias = WithdrawResolutionRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawResolutionResponse(_message.Message):
+    """The resolution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resolution(self) -> Global___Resolution:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        resolution: Global___Resolution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawResolutionResponse: _TypeAlias = WithdrawResolutionResponse  # noqa: Y015
+
+@_typing.final
+class UndoResolutionRequest(_message.Message):
+    """Undoes a resolution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/resolutions/{resolution}`."""
+    reason: _builtins.str
+    """Why: who reads it later was not there. Names no private person."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoResolutionRequest: _TypeAlias = UndoResolutionRequest  # noqa: Y015
+
+@_typing.final
+class UndoResolutionResponse(_message.Message):
+    """The resolution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resolution(self) -> Global___Resolution:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        resolution: Global___Resolution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoResolutionResponse: _TypeAlias = UndoResolutionResponse  # noqa: Y015
+
+@_typing.final
+class ReadCase(_message.Message):
+    """A case as it was read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/cases/{case}`."""
+    etag: _builtins.str
+    """The case's `etag` as it was read."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadCase: _TypeAlias = ReadCase  # noqa: Y015
+
+@_typing.final
+class AcceptProposalsRequest(_message.Message):
+    """Proposes to accept what a run proposed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why: who reads it later was not there. Names no private person."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    @_builtins.property
+    def cases(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadCase]:
+        """Which cases, each as it was read."""
+
+    def __init__(
+        self,
+        *,
+        cases: _abc.Iterable[Global___ReadCase] | None = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cases", b"cases", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptProposalsRequest: _TypeAlias = AcceptProposalsRequest  # noqa: Y015
+
+@_typing.final
+class AcceptProposalsResponse(_message.Message):
+    """What came of each case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemOutcome]:
+        """One a case, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ItemOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptProposalsResponse: _TypeAlias = AcceptProposalsResponse  # noqa: Y015
+
+@_typing.final
+class ApproveResolutionsRequest(_message.Message):
+    """Approves many resolutions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    note: _builtins.str
+    """What to say to it."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`funds/{fund}/resolutions/{resolution}`."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "note", b"note", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveResolutionsRequest: _TypeAlias = ApproveResolutionsRequest  # noqa: Y015
+
+@_typing.final
+class ApproveResolutionsResponse(_message.Message):
+    """What came of each resolution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemOutcome]:
+        """One a resolution, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ItemOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveResolutionsResponse: _TypeAlias = ApproveResolutionsResponse  # noqa: Y015
+
+@_typing.final
+class ExportCasesRequest(_message.Message):
+    """Asks for cases as a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The fund, or `funds/-` for all of the caller's."""
+    format: Global___SheetFormat.ValueType
+    """In which format."""
+    language: _builtins.str
+    """In which language headings are: "zh" or "en"; empty for "zh"."""
+    @_builtins.property
+    def filter(self) -> Global___CaseFilter:
+        """Which."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        filter: Global___CaseFilter | None = ...,
+        format: Global___SheetFormat.ValueType = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "format", b"format", "language", b"language", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportCasesRequest: _TypeAlias = ExportCasesRequest  # noqa: Y015
+
+@_typing.final
+class ExportCasesResponse(_message.Message):
+    """A part of the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The next bytes of it."""
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportCasesResponse: _TypeAlias = ExportCasesResponse  # noqa: Y015
+
+@_typing.final
+class ImportResolutionsRequest(_message.Message):
+    """Hands in a filled-in file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The file."""
+    format: Global___SheetFormat.ValueType
+    """Its format."""
+    validate_only: _builtins.bool
+    """Only say what it would propose."""
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        format: Global___SheetFormat.ValueType = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "format", b"format", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportResolutionsRequest: _TypeAlias = ImportResolutionsRequest  # noqa: Y015
+
+@_typing.final
+class ImportedRow(_message.Message):
+    """What a row of the file says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    CASE_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Its number in the file, as a spreadsheet counts."""
+    case: _builtins.str
+    """The case."""
+    reason: _builtins.str
+    """Why not: a name of `ErrorReason` without its prefix; empty if it can."""
+    message: _builtins.str
+    """Why not, in English, with the column."""
+    @_builtins.property
+    def resolution(self) -> Global___Resolution:
+        """What is proposed, or would be; not set if it cannot be."""
+
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        case: _builtins.str = ...,
+        resolution: Global___Resolution | None = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "message", b"message", "reason", b"reason", "resolution", b"resolution", "row", b"row"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportedRow: _TypeAlias = ImportedRow  # noqa: Y015
+
+@_typing.final
+class ImportResolutionsResponse(_message.Message):
+    """What the file says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    PROPOSED_FIELD_NUMBER: _builtins.int
+    proposed: _builtins.bool
+    """Whether it was proposed: false for a preview, and for a file of which any row has a fault."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedRow]:
+        """One a row that has something to do, in the file's order."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___ImportedRow] | None = ...,
+        proposed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proposed", b"proposed", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportResolutionsResponse: _TypeAlias = ImportResolutionsResponse  # noqa: Y015

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ReconciliationServiceStub:
-    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case.
+    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case, which a
+    person closes by a resolution that another person approves.
     """
 
     def __init__(self, channel):
@@ -45,10 +46,40 @@ class ReconciliationServiceStub:
                 request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetRunRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetRunResponse.FromString,
                 _registered_method=True)
+        self.ListRuns = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/ListRuns',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListRunsRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListRunsResponse.FromString,
+                _registered_method=True)
+        self.UndoRun = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/UndoRun',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoRunRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoRunResponse.FromString,
+                _registered_method=True)
         self.ListBalanceProofs = channel.unary_unary(
                 '/xinyi.v1.ReconciliationService/ListBalanceProofs',
                 request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListBalanceProofsRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListBalanceProofsResponse.FromString,
+                _registered_method=True)
+        self.ListMatches = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/ListMatches',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListMatchesRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListMatchesResponse.FromString,
+                _registered_method=True)
+        self.GetMatch = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/GetMatch',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetMatchRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetMatchResponse.FromString,
+                _registered_method=True)
+        self.UndoMatch = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/UndoMatch',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoMatchRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoMatchResponse.FromString,
+                _registered_method=True)
+        self.ListRuleRecords = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/ListRuleRecords',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListRuleRecordsRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListRuleRecordsResponse.FromString,
                 _registered_method=True)
         self.ListCases = channel.unary_unary(
                 '/xinyi.v1.ReconciliationService/ListCases',
@@ -60,10 +91,71 @@ class ReconciliationServiceStub:
                 request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetCaseRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetCaseResponse.FromString,
                 _registered_method=True)
+        self.AssignCase = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/AssignCase',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.AssignCaseRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.AssignCaseResponse.FromString,
+                _registered_method=True)
+        self.CommentCase = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/CommentCase',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.CommentCaseRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.CommentCaseResponse.FromString,
+                _registered_method=True)
+        self.ProposeResolution = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/ProposeResolution',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ProposeResolutionRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ProposeResolutionResponse.FromString,
+                _registered_method=True)
+        self.ListResolutions = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/ListResolutions',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListResolutionsRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListResolutionsResponse.FromString,
+                _registered_method=True)
+        self.ApproveResolution = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/ApproveResolution',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionResponse.FromString,
+                _registered_method=True)
+        self.RejectResolution = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/RejectResolution',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.RejectResolutionRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.RejectResolutionResponse.FromString,
+                _registered_method=True)
+        self.WithdrawResolution = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/WithdrawResolution',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.WithdrawResolutionRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.WithdrawResolutionResponse.FromString,
+                _registered_method=True)
+        self.UndoResolution = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/UndoResolution',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoResolutionRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoResolutionResponse.FromString,
+                _registered_method=True)
+        self.AcceptProposals = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/AcceptProposals',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.AcceptProposalsRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.AcceptProposalsResponse.FromString,
+                _registered_method=True)
+        self.ApproveResolutions = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/ApproveResolutions',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionsRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionsResponse.FromString,
+                _registered_method=True)
+        self.ExportCases = channel.unary_stream(
+                '/xinyi.v1.ReconciliationService/ExportCases',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ExportCasesRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ExportCasesResponse.FromString,
+                _registered_method=True)
+        self.ImportResolutions = channel.unary_unary(
+                '/xinyi.v1.ReconciliationService/ImportResolutions',
+                request_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ImportResolutionsRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ImportResolutionsResponse.FromString,
+                _registered_method=True)
 
 
 class ReconciliationServiceServicer:
-    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case.
+    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case, which a
+    person closes by a resolution that another person approves.
     """
 
     def StartRun(self, request, context):
@@ -75,7 +167,23 @@ class ReconciliationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """One run. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """One run; while it goes on, how far it has come. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRuns(self, request, context):
+        """Runs, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoRun(self, request, context):
+        """Takes back every match that a run made and nobody has taken back yet: all of it is open again, becomes cases with
+        the next run, and may be matched by it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS
+        unless it is done and not undone; RUN_IN_PROGRESS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,15 +196,143 @@ class ReconciliationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMatches(self, request, context):
+        """Matches, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMatch(self, request, context):
+        """One match with its members, the evidence for it, and what came second. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoMatch(self, request, context):
+        """Takes back one match that a run made: its members are open again, and no rule ever matches them with each other
+        again. Counts against the rule. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: STATE_FORBIDS if it was
+        taken back before, or is a resolution's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRuleRecords(self, request, context):
+        """How often each rule's matches were taken back by people. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCases(self, request, context):
-        """Cases, oldest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """Cases, the open ones unless told otherwise. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCase(self, request, context):
-        """One case with both its sides. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """One case with both its sides, how they differ, the best candidates, and all that happened to it. Callers: OPERATOR,
+        TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignCase(self, request, context):
+        """Gives a case to a person, or to nobody. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH;
+        STATE_FORBIDS for a closed case; RESOURCE_NOT_FOUND if there is no such person; ROLE_NOT_ALLOWED if the person may
+        not work on cases, or not on this fund's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommentCase(self, request, context):
+        """Adds a remark to a case, closed or not. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeResolution(self, request, context):
+        """Proposes what to do about a case. Nothing happens before another person approves. Callers: OPERATOR,
+        TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH; STATE_FORBIDS for a closed case, or one that has a proposal;
+        ITEM_NOT_OPEN; MATCH_UNEVEN; CURRENCY_MISMATCH; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING;
+        BALANCE_INSUFFICIENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListResolutions(self, request, context):
+        """Resolutions, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveResolution(self, request, context):
+        """Does what was proposed. Everything is checked again. Callers: OPERATOR, TRUSTEE_CHECKER; what posts a line needs
+        TRUSTEE_CHECKER. Errors: SAME_PERSON; STATE_FORBIDS unless PROPOSED; as ProposeResolution.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectResolution(self, request, context):
+        """Turns a proposal down. Callers: OPERATOR, TRUSTEE_CHECKER. Errors: SAME_PERSON; STATE_FORBIDS unless PROPOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawResolution(self, request, context):
+        """Takes one's own proposal back. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ROLE_NOT_ALLOWED for
+        somebody else's; STATE_FORBIDS unless PROPOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoResolution(self, request, context):
+        """Undoes a resolution: what it matched is open again, the line that it posted is taken back by a linked one. Callers:
+        OPERATOR, TRUSTEE_CHECKER; of one that posted a line TRUSTEE_CHECKER. Errors: STATE_FORBIDS unless APPROVED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptProposals(self, request, context):
+        """Proposes, for many cases at once, to accept what the run proposed there. Each case is looked at again: it must be
+        open, unchanged, a strong proposal, and its members must still come to the same. Callers: OPERATOR, TRUSTEE_MAKER,
+        TRUSTEE_CHECKER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveResolutions(self, request, context):
+        """Approves many resolutions, each for itself. Callers and errors as ApproveResolution; each item has its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportCases(self, request, context):
+        """Cases as a file, every one that the filter lets through, with empty columns for what to do about them. Callers:
+        OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportResolutions(self, request, context):
+        """Reads an exported file whose columns for what to do were filled in, and proposes it, or only says what it would
+        propose. A file with a fault proposes nothing. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors:
+        FILE_UNREADABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,10 +351,40 @@ def add_ReconciliationServiceServicer_to_server(servicer, server):
                     request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetRunRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetRunResponse.SerializeToString,
             ),
+            'ListRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuns,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListRunsRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'UndoRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoRun,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoRunRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoRunResponse.SerializeToString,
+            ),
             'ListBalanceProofs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBalanceProofs,
                     request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListBalanceProofsRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListBalanceProofsResponse.SerializeToString,
+            ),
+            'ListMatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMatches,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListMatchesRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListMatchesResponse.SerializeToString,
+            ),
+            'GetMatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMatch,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetMatchRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetMatchResponse.SerializeToString,
+            ),
+            'UndoMatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoMatch,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoMatchRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoMatchResponse.SerializeToString,
+            ),
+            'ListRuleRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuleRecords,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListRuleRecordsRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListRuleRecordsResponse.SerializeToString,
             ),
             'ListCases': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCases,
@@ -130,6 +396,66 @@ def add_ReconciliationServiceServicer_to_server(servicer, server):
                     request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetCaseRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.GetCaseResponse.SerializeToString,
             ),
+            'AssignCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignCase,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.AssignCaseRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.AssignCaseResponse.SerializeToString,
+            ),
+            'CommentCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommentCase,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.CommentCaseRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.CommentCaseResponse.SerializeToString,
+            ),
+            'ProposeResolution': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeResolution,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ProposeResolutionRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ProposeResolutionResponse.SerializeToString,
+            ),
+            'ListResolutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListResolutions,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListResolutionsRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ListResolutionsResponse.SerializeToString,
+            ),
+            'ApproveResolution': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveResolution,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionResponse.SerializeToString,
+            ),
+            'RejectResolution': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectResolution,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.RejectResolutionRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.RejectResolutionResponse.SerializeToString,
+            ),
+            'WithdrawResolution': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawResolution,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.WithdrawResolutionRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.WithdrawResolutionResponse.SerializeToString,
+            ),
+            'UndoResolution': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoResolution,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoResolutionRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.UndoResolutionResponse.SerializeToString,
+            ),
+            'AcceptProposals': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptProposals,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.AcceptProposalsRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.AcceptProposalsResponse.SerializeToString,
+            ),
+            'ApproveResolutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveResolutions,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionsRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionsResponse.SerializeToString,
+            ),
+            'ExportCases': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCases,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ExportCasesRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ExportCasesResponse.SerializeToString,
+            ),
+            'ImportResolutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportResolutions,
+                    request_deserializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ImportResolutionsRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_reconciliation__service__pb2.ImportResolutionsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'xinyi.v1.ReconciliationService', rpc_method_handlers)
@@ -139,7 +465,8 @@ def add_ReconciliationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ReconciliationService:
-    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case.
+    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case, which a
+    person closes by a resolution that another person approves.
     """
 
     @staticmethod
@@ -197,6 +524,60 @@ class ReconciliationService:
             _registered_method=True)
 
     @staticmethod
+    def ListRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ListRuns',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ListRunsRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/UndoRun',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.UndoRunRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.UndoRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListBalanceProofs(request,
             target,
             options=(),
@@ -213,6 +594,114 @@ class ReconciliationService:
             '/xinyi.v1.ReconciliationService/ListBalanceProofs',
             xinyi_dot_v1_dot_reconciliation__service__pb2.ListBalanceProofsRequest.SerializeToString,
             xinyi_dot_v1_dot_reconciliation__service__pb2.ListBalanceProofsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ListMatches',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ListMatchesRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ListMatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/GetMatch',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.GetMatchRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.GetMatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoMatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/UndoMatch',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.UndoMatchRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.UndoMatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuleRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ListRuleRecords',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ListRuleRecordsRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ListRuleRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -267,6 +756,330 @@ class ReconciliationService:
             '/xinyi.v1.ReconciliationService/GetCase',
             xinyi_dot_v1_dot_reconciliation__service__pb2.GetCaseRequest.SerializeToString,
             xinyi_dot_v1_dot_reconciliation__service__pb2.GetCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/AssignCase',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.AssignCaseRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.AssignCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommentCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/CommentCase',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.CommentCaseRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.CommentCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeResolution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ProposeResolution',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ProposeResolutionRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ProposeResolutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListResolutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ListResolutions',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ListResolutionsRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ListResolutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveResolution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ApproveResolution',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectResolution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/RejectResolution',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.RejectResolutionRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.RejectResolutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawResolution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/WithdrawResolution',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.WithdrawResolutionRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.WithdrawResolutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoResolution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/UndoResolution',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.UndoResolutionRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.UndoResolutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptProposals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/AcceptProposals',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.AcceptProposalsRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.AcceptProposalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveResolutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ApproveResolutions',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionsRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ApproveResolutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ExportCases',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ExportCasesRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ExportCasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportResolutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.ReconciliationService/ImportResolutions',
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ImportResolutionsRequest.SerializeToString,
+            xinyi_dot_v1_dot_reconciliation__service__pb2.ImportResolutionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

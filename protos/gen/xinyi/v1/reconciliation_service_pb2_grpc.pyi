@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ReconciliationServiceStub:
-    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case."""
+    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case, which a
+    person closes by a resolution that another person approves.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,17 +40,84 @@ class ReconciliationServiceStub:
     the cases of the first, matches stay. Callers: OPERATOR. Errors: RUN_IN_PROGRESS.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.GetRunRequest, _reconciliation_service_pb2.GetRunResponse]
-    """One run. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    """One run; while it goes on, how far it has come. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    ListRuns: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListRunsRequest, _reconciliation_service_pb2.ListRunsResponse]
+    """Runs, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    UndoRun: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.UndoRunRequest, _reconciliation_service_pb2.UndoRunResponse]
+    """Takes back every match that a run made and nobody has taken back yet: all of it is open again, becomes cases with
+    the next run, and may be matched by it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS
+    unless it is done and not undone; RUN_IN_PROGRESS.
+    """
     ListBalanceProofs: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListBalanceProofsRequest, _reconciliation_service_pb2.ListBalanceProofsResponse]
     """Balance proofs of a run, by account. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    ListMatches: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListMatchesRequest, _reconciliation_service_pb2.ListMatchesResponse]
+    """Matches, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    GetMatch: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.GetMatchRequest, _reconciliation_service_pb2.GetMatchResponse]
+    """One match with its members, the evidence for it, and what came second. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    UndoMatch: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.UndoMatchRequest, _reconciliation_service_pb2.UndoMatchResponse]
+    """Takes back one match that a run made: its members are open again, and no rule ever matches them with each other
+    again. Counts against the rule. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: STATE_FORBIDS if it was
+    taken back before, or is a resolution's.
+    """
+    ListRuleRecords: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListRuleRecordsRequest, _reconciliation_service_pb2.ListRuleRecordsResponse]
+    """How often each rule's matches were taken back by people. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
     ListCases: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListCasesRequest, _reconciliation_service_pb2.ListCasesResponse]
-    """Cases, oldest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    """Cases, the open ones unless told otherwise. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
     GetCase: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.GetCaseRequest, _reconciliation_service_pb2.GetCaseResponse]
-    """One case with both its sides. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    """One case with both its sides, how they differ, the best candidates, and all that happened to it. Callers: OPERATOR,
+    TRUSTEE_*, SUPERVISOR.
+    """
+    AssignCase: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.AssignCaseRequest, _reconciliation_service_pb2.AssignCaseResponse]
+    """Gives a case to a person, or to nobody. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH;
+    STATE_FORBIDS for a closed case; RESOURCE_NOT_FOUND if there is no such person; ROLE_NOT_ALLOWED if the person may
+    not work on cases, or not on this fund's.
+    """
+    CommentCase: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.CommentCaseRequest, _reconciliation_service_pb2.CommentCaseResponse]
+    """Adds a remark to a case, closed or not. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    ProposeResolution: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ProposeResolutionRequest, _reconciliation_service_pb2.ProposeResolutionResponse]
+    """Proposes what to do about a case. Nothing happens before another person approves. Callers: OPERATOR,
+    TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH; STATE_FORBIDS for a closed case, or one that has a proposal;
+    ITEM_NOT_OPEN; MATCH_UNEVEN; CURRENCY_MISMATCH; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING;
+    BALANCE_INSUFFICIENT.
+    """
+    ListResolutions: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListResolutionsRequest, _reconciliation_service_pb2.ListResolutionsResponse]
+    """Resolutions, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    ApproveResolution: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ApproveResolutionRequest, _reconciliation_service_pb2.ApproveResolutionResponse]
+    """Does what was proposed. Everything is checked again. Callers: OPERATOR, TRUSTEE_CHECKER; what posts a line needs
+    TRUSTEE_CHECKER. Errors: SAME_PERSON; STATE_FORBIDS unless PROPOSED; as ProposeResolution.
+    """
+    RejectResolution: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.RejectResolutionRequest, _reconciliation_service_pb2.RejectResolutionResponse]
+    """Turns a proposal down. Callers: OPERATOR, TRUSTEE_CHECKER. Errors: SAME_PERSON; STATE_FORBIDS unless PROPOSED."""
+    WithdrawResolution: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.WithdrawResolutionRequest, _reconciliation_service_pb2.WithdrawResolutionResponse]
+    """Takes one's own proposal back. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ROLE_NOT_ALLOWED for
+    somebody else's; STATE_FORBIDS unless PROPOSED.
+    """
+    UndoResolution: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.UndoResolutionRequest, _reconciliation_service_pb2.UndoResolutionResponse]
+    """Undoes a resolution: what it matched is open again, the line that it posted is taken back by a linked one. Callers:
+    OPERATOR, TRUSTEE_CHECKER; of one that posted a line TRUSTEE_CHECKER. Errors: STATE_FORBIDS unless APPROVED.
+    """
+    AcceptProposals: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.AcceptProposalsRequest, _reconciliation_service_pb2.AcceptProposalsResponse]
+    """Proposes, for many cases at once, to accept what the run proposed there. Each case is looked at again: it must be
+    open, unchanged, a strong proposal, and its members must still come to the same. Callers: OPERATOR, TRUSTEE_MAKER,
+    TRUSTEE_CHECKER.
+    """
+    ApproveResolutions: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ApproveResolutionsRequest, _reconciliation_service_pb2.ApproveResolutionsResponse]
+    """Approves many resolutions, each for itself. Callers and errors as ApproveResolution; each item has its own."""
+    ExportCases: _grpc.UnaryStreamMultiCallable[_reconciliation_service_pb2.ExportCasesRequest, _reconciliation_service_pb2.ExportCasesResponse]
+    """Cases as a file, every one that the filter lets through, with empty columns for what to do about them. Callers:
+    OPERATOR, TRUSTEE_*, SUPERVISOR.
+    """
+    ImportResolutions: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ImportResolutionsRequest, _reconciliation_service_pb2.ImportResolutionsResponse]
+    """Reads an exported file whose columns for what to do were filled in, and proposes it, or only says what it would
+    propose. A file with a fault proposes nothing. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors:
+    FILE_UNREADABLE.
+    """
 
 @_typing.type_check_only
 class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
-    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case."""
+    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case, which a
+    person closes by a resolution that another person approves.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartRun: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.StartRunRequest, _reconciliation_service_pb2.StartRunResponse]  # type: ignore[assignment]
@@ -56,16 +125,83 @@ class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
     the cases of the first, matches stay. Callers: OPERATOR. Errors: RUN_IN_PROGRESS.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.GetRunRequest, _reconciliation_service_pb2.GetRunResponse]  # type: ignore[assignment]
-    """One run. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    """One run; while it goes on, how far it has come. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    ListRuns: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListRunsRequest, _reconciliation_service_pb2.ListRunsResponse]  # type: ignore[assignment]
+    """Runs, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    UndoRun: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.UndoRunRequest, _reconciliation_service_pb2.UndoRunResponse]  # type: ignore[assignment]
+    """Takes back every match that a run made and nobody has taken back yet: all of it is open again, becomes cases with
+    the next run, and may be matched by it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS
+    unless it is done and not undone; RUN_IN_PROGRESS.
+    """
     ListBalanceProofs: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListBalanceProofsRequest, _reconciliation_service_pb2.ListBalanceProofsResponse]  # type: ignore[assignment]
     """Balance proofs of a run, by account. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    ListMatches: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListMatchesRequest, _reconciliation_service_pb2.ListMatchesResponse]  # type: ignore[assignment]
+    """Matches, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    GetMatch: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.GetMatchRequest, _reconciliation_service_pb2.GetMatchResponse]  # type: ignore[assignment]
+    """One match with its members, the evidence for it, and what came second. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    UndoMatch: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.UndoMatchRequest, _reconciliation_service_pb2.UndoMatchResponse]  # type: ignore[assignment]
+    """Takes back one match that a run made: its members are open again, and no rule ever matches them with each other
+    again. Counts against the rule. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: STATE_FORBIDS if it was
+    taken back before, or is a resolution's.
+    """
+    ListRuleRecords: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListRuleRecordsRequest, _reconciliation_service_pb2.ListRuleRecordsResponse]  # type: ignore[assignment]
+    """How often each rule's matches were taken back by people. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
     ListCases: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListCasesRequest, _reconciliation_service_pb2.ListCasesResponse]  # type: ignore[assignment]
-    """Cases, oldest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    """Cases, the open ones unless told otherwise. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
     GetCase: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.GetCaseRequest, _reconciliation_service_pb2.GetCaseResponse]  # type: ignore[assignment]
-    """One case with both its sides. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    """One case with both its sides, how they differ, the best candidates, and all that happened to it. Callers: OPERATOR,
+    TRUSTEE_*, SUPERVISOR.
+    """
+    AssignCase: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.AssignCaseRequest, _reconciliation_service_pb2.AssignCaseResponse]  # type: ignore[assignment]
+    """Gives a case to a person, or to nobody. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH;
+    STATE_FORBIDS for a closed case; RESOURCE_NOT_FOUND if there is no such person; ROLE_NOT_ALLOWED if the person may
+    not work on cases, or not on this fund's.
+    """
+    CommentCase: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.CommentCaseRequest, _reconciliation_service_pb2.CommentCaseResponse]  # type: ignore[assignment]
+    """Adds a remark to a case, closed or not. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    ProposeResolution: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ProposeResolutionRequest, _reconciliation_service_pb2.ProposeResolutionResponse]  # type: ignore[assignment]
+    """Proposes what to do about a case. Nothing happens before another person approves. Callers: OPERATOR,
+    TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH; STATE_FORBIDS for a closed case, or one that has a proposal;
+    ITEM_NOT_OPEN; MATCH_UNEVEN; CURRENCY_MISMATCH; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING;
+    BALANCE_INSUFFICIENT.
+    """
+    ListResolutions: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ListResolutionsRequest, _reconciliation_service_pb2.ListResolutionsResponse]  # type: ignore[assignment]
+    """Resolutions, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+    ApproveResolution: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ApproveResolutionRequest, _reconciliation_service_pb2.ApproveResolutionResponse]  # type: ignore[assignment]
+    """Does what was proposed. Everything is checked again. Callers: OPERATOR, TRUSTEE_CHECKER; what posts a line needs
+    TRUSTEE_CHECKER. Errors: SAME_PERSON; STATE_FORBIDS unless PROPOSED; as ProposeResolution.
+    """
+    RejectResolution: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.RejectResolutionRequest, _reconciliation_service_pb2.RejectResolutionResponse]  # type: ignore[assignment]
+    """Turns a proposal down. Callers: OPERATOR, TRUSTEE_CHECKER. Errors: SAME_PERSON; STATE_FORBIDS unless PROPOSED."""
+    WithdrawResolution: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.WithdrawResolutionRequest, _reconciliation_service_pb2.WithdrawResolutionResponse]  # type: ignore[assignment]
+    """Takes one's own proposal back. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ROLE_NOT_ALLOWED for
+    somebody else's; STATE_FORBIDS unless PROPOSED.
+    """
+    UndoResolution: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.UndoResolutionRequest, _reconciliation_service_pb2.UndoResolutionResponse]  # type: ignore[assignment]
+    """Undoes a resolution: what it matched is open again, the line that it posted is taken back by a linked one. Callers:
+    OPERATOR, TRUSTEE_CHECKER; of one that posted a line TRUSTEE_CHECKER. Errors: STATE_FORBIDS unless APPROVED.
+    """
+    AcceptProposals: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.AcceptProposalsRequest, _reconciliation_service_pb2.AcceptProposalsResponse]  # type: ignore[assignment]
+    """Proposes, for many cases at once, to accept what the run proposed there. Each case is looked at again: it must be
+    open, unchanged, a strong proposal, and its members must still come to the same. Callers: OPERATOR, TRUSTEE_MAKER,
+    TRUSTEE_CHECKER.
+    """
+    ApproveResolutions: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ApproveResolutionsRequest, _reconciliation_service_pb2.ApproveResolutionsResponse]  # type: ignore[assignment]
+    """Approves many resolutions, each for itself. Callers and errors as ApproveResolution; each item has its own."""
+    ExportCases: _aio.UnaryStreamMultiCallable[_reconciliation_service_pb2.ExportCasesRequest, _reconciliation_service_pb2.ExportCasesResponse]  # type: ignore[assignment]
+    """Cases as a file, every one that the filter lets through, with empty columns for what to do about them. Callers:
+    OPERATOR, TRUSTEE_*, SUPERVISOR.
+    """
+    ImportResolutions: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ImportResolutionsRequest, _reconciliation_service_pb2.ImportResolutionsResponse]  # type: ignore[assignment]
+    """Reads an exported file whose columns for what to do were filled in, and proposes it, or only says what it would
+    propose. A file with a fault proposes nothing. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors:
+    FILE_UNREADABLE.
+    """
 
 class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case."""
+    """The night's reconciliation: every bank entry against a disclosed line; what does not match is a case, which a
+    person closes by a resolution that another person approves.
+    """
 
     @_abc_1.abstractmethod
     def StartRun(
@@ -83,7 +219,26 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reconciliation_service_pb2.GetRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reconciliation_service_pb2.GetRunResponse, _abc.Awaitable[_reconciliation_service_pb2.GetRunResponse]]:
-        """One run. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+        """One run; while it goes on, how far it has come. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+
+    @_abc_1.abstractmethod
+    def ListRuns(
+        self,
+        request: _reconciliation_service_pb2.ListRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.ListRunsResponse, _abc.Awaitable[_reconciliation_service_pb2.ListRunsResponse]]:
+        """Runs, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+
+    @_abc_1.abstractmethod
+    def UndoRun(
+        self,
+        request: _reconciliation_service_pb2.UndoRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.UndoRunResponse, _abc.Awaitable[_reconciliation_service_pb2.UndoRunResponse]]:
+        """Takes back every match that a run made and nobody has taken back yet: all of it is open again, becomes cases with
+        the next run, and may be matched by it again. What people decided stays. Callers: OPERATOR. Errors: STATE_FORBIDS
+        unless it is done and not undone; RUN_IN_PROGRESS.
+        """
 
     @_abc_1.abstractmethod
     def ListBalanceProofs(
@@ -94,12 +249,47 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Balance proofs of a run, by account. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
 
     @_abc_1.abstractmethod
+    def ListMatches(
+        self,
+        request: _reconciliation_service_pb2.ListMatchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.ListMatchesResponse, _abc.Awaitable[_reconciliation_service_pb2.ListMatchesResponse]]:
+        """Matches, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+
+    @_abc_1.abstractmethod
+    def GetMatch(
+        self,
+        request: _reconciliation_service_pb2.GetMatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.GetMatchResponse, _abc.Awaitable[_reconciliation_service_pb2.GetMatchResponse]]:
+        """One match with its members, the evidence for it, and what came second. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+
+    @_abc_1.abstractmethod
+    def UndoMatch(
+        self,
+        request: _reconciliation_service_pb2.UndoMatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.UndoMatchResponse, _abc.Awaitable[_reconciliation_service_pb2.UndoMatchResponse]]:
+        """Takes back one match that a run made: its members are open again, and no rule ever matches them with each other
+        again. Counts against the rule. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: STATE_FORBIDS if it was
+        taken back before, or is a resolution's.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRuleRecords(
+        self,
+        request: _reconciliation_service_pb2.ListRuleRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.ListRuleRecordsResponse, _abc.Awaitable[_reconciliation_service_pb2.ListRuleRecordsResponse]]:
+        """How often each rule's matches were taken back by people. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+
+    @_abc_1.abstractmethod
     def ListCases(
         self,
         request: _reconciliation_service_pb2.ListCasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reconciliation_service_pb2.ListCasesResponse, _abc.Awaitable[_reconciliation_service_pb2.ListCasesResponse]]:
-        """Cases, oldest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+        """Cases, the open ones unless told otherwise. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
 
     @_abc_1.abstractmethod
     def GetCase(
@@ -107,6 +297,125 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reconciliation_service_pb2.GetCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reconciliation_service_pb2.GetCaseResponse, _abc.Awaitable[_reconciliation_service_pb2.GetCaseResponse]]:
-        """One case with both its sides. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+        """One case with both its sides, how they differ, the best candidates, and all that happened to it. Callers: OPERATOR,
+        TRUSTEE_*, SUPERVISOR.
+        """
+
+    @_abc_1.abstractmethod
+    def AssignCase(
+        self,
+        request: _reconciliation_service_pb2.AssignCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.AssignCaseResponse, _abc.Awaitable[_reconciliation_service_pb2.AssignCaseResponse]]:
+        """Gives a case to a person, or to nobody. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH;
+        STATE_FORBIDS for a closed case; RESOURCE_NOT_FOUND if there is no such person; ROLE_NOT_ALLOWED if the person may
+        not work on cases, or not on this fund's.
+        """
+
+    @_abc_1.abstractmethod
+    def CommentCase(
+        self,
+        request: _reconciliation_service_pb2.CommentCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.CommentCaseResponse, _abc.Awaitable[_reconciliation_service_pb2.CommentCaseResponse]]:
+        """Adds a remark to a case, closed or not. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+
+    @_abc_1.abstractmethod
+    def ProposeResolution(
+        self,
+        request: _reconciliation_service_pb2.ProposeResolutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.ProposeResolutionResponse, _abc.Awaitable[_reconciliation_service_pb2.ProposeResolutionResponse]]:
+        """Proposes what to do about a case. Nothing happens before another person approves. Callers: OPERATOR,
+        TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ETAG_MISMATCH; STATE_FORBIDS for a closed case, or one that has a proposal;
+        ITEM_NOT_OPEN; MATCH_UNEVEN; CURRENCY_MISMATCH; AMOUNT_OUT_OF_RANGE above a limit for write-offs; VOUCHER_MISSING;
+        BALANCE_INSUFFICIENT.
+        """
+
+    @_abc_1.abstractmethod
+    def ListResolutions(
+        self,
+        request: _reconciliation_service_pb2.ListResolutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.ListResolutionsResponse, _abc.Awaitable[_reconciliation_service_pb2.ListResolutionsResponse]]:
+        """Resolutions, newest first. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR."""
+
+    @_abc_1.abstractmethod
+    def ApproveResolution(
+        self,
+        request: _reconciliation_service_pb2.ApproveResolutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.ApproveResolutionResponse, _abc.Awaitable[_reconciliation_service_pb2.ApproveResolutionResponse]]:
+        """Does what was proposed. Everything is checked again. Callers: OPERATOR, TRUSTEE_CHECKER; what posts a line needs
+        TRUSTEE_CHECKER. Errors: SAME_PERSON; STATE_FORBIDS unless PROPOSED; as ProposeResolution.
+        """
+
+    @_abc_1.abstractmethod
+    def RejectResolution(
+        self,
+        request: _reconciliation_service_pb2.RejectResolutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.RejectResolutionResponse, _abc.Awaitable[_reconciliation_service_pb2.RejectResolutionResponse]]:
+        """Turns a proposal down. Callers: OPERATOR, TRUSTEE_CHECKER. Errors: SAME_PERSON; STATE_FORBIDS unless PROPOSED."""
+
+    @_abc_1.abstractmethod
+    def WithdrawResolution(
+        self,
+        request: _reconciliation_service_pb2.WithdrawResolutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.WithdrawResolutionResponse, _abc.Awaitable[_reconciliation_service_pb2.WithdrawResolutionResponse]]:
+        """Takes one's own proposal back. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors: ROLE_NOT_ALLOWED for
+        somebody else's; STATE_FORBIDS unless PROPOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def UndoResolution(
+        self,
+        request: _reconciliation_service_pb2.UndoResolutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.UndoResolutionResponse, _abc.Awaitable[_reconciliation_service_pb2.UndoResolutionResponse]]:
+        """Undoes a resolution: what it matched is open again, the line that it posted is taken back by a linked one. Callers:
+        OPERATOR, TRUSTEE_CHECKER; of one that posted a line TRUSTEE_CHECKER. Errors: STATE_FORBIDS unless APPROVED.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptProposals(
+        self,
+        request: _reconciliation_service_pb2.AcceptProposalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.AcceptProposalsResponse, _abc.Awaitable[_reconciliation_service_pb2.AcceptProposalsResponse]]:
+        """Proposes, for many cases at once, to accept what the run proposed there. Each case is looked at again: it must be
+        open, unchanged, a strong proposal, and its members must still come to the same. Callers: OPERATOR, TRUSTEE_MAKER,
+        TRUSTEE_CHECKER.
+        """
+
+    @_abc_1.abstractmethod
+    def ApproveResolutions(
+        self,
+        request: _reconciliation_service_pb2.ApproveResolutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.ApproveResolutionsResponse, _abc.Awaitable[_reconciliation_service_pb2.ApproveResolutionsResponse]]:
+        """Approves many resolutions, each for itself. Callers and errors as ApproveResolution; each item has its own."""
+
+    @_abc_1.abstractmethod
+    def ExportCases(
+        self,
+        request: _reconciliation_service_pb2.ExportCasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_reconciliation_service_pb2.ExportCasesResponse], _abc.AsyncIterator[_reconciliation_service_pb2.ExportCasesResponse]]:
+        """Cases as a file, every one that the filter lets through, with empty columns for what to do about them. Callers:
+        OPERATOR, TRUSTEE_*, SUPERVISOR.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportResolutions(
+        self,
+        request: _reconciliation_service_pb2.ImportResolutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconciliation_service_pb2.ImportResolutionsResponse, _abc.Awaitable[_reconciliation_service_pb2.ImportResolutionsResponse]]:
+        """Reads an exported file whose columns for what to do were filled in, and proposes it, or only says what it would
+        propose. A file with a fault proposes nothing. Callers: OPERATOR, TRUSTEE_MAKER, TRUSTEE_CHECKER. Errors:
+        FILE_UNREADABLE.
+        """
 
 def add_ReconciliationServiceServicer_to_server(servicer: ReconciliationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,103 @@
+"""What cases and resolutions are called in Chinese; in English they keep the contract's names.
+
+Keys are the names of the contract's values without their prefix, and the causes that
+reconciliation gives.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.domain.describe import Language
+
+KINDS_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "MISSING_IN_BANK": "银行未记",
+        "MISSING_IN_LEDGER": "账上未记",
+        "TIMING": "在途",
+        "AMOUNT_DIFFERS": "金额不符",
+        "DUPLICATE_BANK": "银行重复",
+        "DUPLICATE_LEDGER": "账上重复",
+        "RETURNED": "退票未记",
+        "WRONG_ACCOUNT": "账户不符",
+        "AMBIGUOUS": "无法唯一配对",
+        "SEARCH_LIMITED": "组合过多未搜完",
+    }
+)
+
+STATES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "OPEN": "待处理",
+        "PROPOSED": "待复核",
+        "WAITING": "等待中",
+        "AT_BANK": "已退银行",
+        "CLOSED": "已结",
+    }
+)
+
+ACTIONS_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "MATCH": "匹配",
+        "ADJUST": "调账",
+        "WRITE_OFF": "核销",
+        "WAIT": "等待",
+        "SEND_BACK": "退银行",
+        "KEEP_APART": "不属一起",
+    }
+)
+
+BOOKS_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {"COMMON": "共有资金账", "MAINTENANCE": "物业维护基金账"}
+)
+
+CAUSES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bank_fee": "银行手续费",
+        "bank_interest": "银行结息",
+        "unidentified_receipt": "来款不明",
+        "unexplained_debit": "扣款不明",
+        "overdue": "逾期未到",
+        "in_transit": "在途",
+        "amount": "金额不同",
+        "split": "拆分",
+        "currency": "币种不同",
+        "batch_total": "批次合计不同",
+        "repeated_entry": "银行重复入账",
+        "repeated_line": "账上重复记账",
+        "no_correction_line": "缺红字冲回",
+        "other_account": "记入别的账户",
+        "equal_amounts": "等额难分",
+        "same_id": "编号相同",
+        "too_many_candidates": "候选过多",
+        "entry_sum": "流水可能由多笔合成",
+        "line_sum": "明细可能由多笔合成",
+        "taken_apart": "人工拆开",
+        "proposed_own_id": "编号相符，待人确认",
+        "proposed_reference": "参考号相符，待人确认",
+        "proposed_declared_batch": "批次合计相符，待人确认",
+        "proposed_returns": "退票与付款相符，待人确认",
+        "proposed_equal_amounts": "等额成组，待人确认",
+        "proposed_amount_window": "金额与日期相符，待人确认",
+        "proposed_subset_sum": "多笔合计相符，待人确认",
+        "proposed_fee_adjustment": "差额为手续费，待人确认",
+    }
+)
+"""The causes that reconciliation names, in `reconciliation.breaks`."""
+
+
+def word(names_zh: Mapping[str, str], name: str, language: Language) -> str:
+    """What a value is called: in English its name in small letters; its name where it is new."""
+    if language == "zh":
+        return names_zh.get(name, name)
+    return name.lower().replace("_", " ")
+
+
+def named(names_zh: Mapping[str, str], text: str) -> str | None:
+    """The name of the value that somebody wrote, in either language; None if there is none."""
+    name = text.strip().upper().replace(" ", "_").replace("-", "_")
+    by_word = {zh: each for each, zh in names_zh.items()}
+    return name if name in names_zh else by_word.get(text.strip())
