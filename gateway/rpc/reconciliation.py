@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway import night
     from gateway.cases.rows import OpenRow
     from gateway.cases.rule_records import RuleRecord
-    from gateway import night
     from gateway.clock import Clock
     from gateway.rpc.paging import Page
     from gateway.store import Row, Store

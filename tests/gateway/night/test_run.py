@@ -30,10 +30,11 @@ _KEPT = (
 
 
 async def _state(world: World) -> dict[str, Any]:
-    """All that runs change, but for which run it was."""
+    """All that runs change, but for which run it was and what else was open when it looked."""
     rows = {table.name: await world.rows(table) for table in _KEPT}
     for row in rows["cases"]:
-        del row["run_id"]
+        for name in ("run_id", "runner_up", "bank_candidates", "ledger_candidates"):
+            del row[name]
     return rows
 
 
