@@ -58,6 +58,7 @@ class Manifest(_Value):
         rules_digest: their SHA-256.
         demoted: rules that were not automatic in this run, because persons took back too much.
         moment: when the input was read, ISO 8601; empty where that does not matter.
+        explained: whether each shard is explained by itself.
         shards: the inputs.
         input_digest: SHA-256 over the day, the rules, what was demoted, and the shards.
         libraries: what the results' bytes may depend on.
@@ -69,6 +70,7 @@ class Manifest(_Value):
     rules_digest: str
     demoted: tuple[str, ...]
     moment: str
+    explained: bool
     shards: tuple[Shard, ...]
     input_digest: str
     libraries: dict[str, str]
@@ -89,6 +91,8 @@ def manifest_of(
     shards: Sequence[Shard],
     demoted: Sequence[str] = (),
     moment: str = "",
+    *,
+    explained: bool = False,
 ) -> Manifest:
     """The manifest of inputs that are written."""
     return Manifest(
@@ -97,6 +101,7 @@ def manifest_of(
         rules_digest=rules.digest(),
         demoted=tuple(demoted),
         moment=moment,
+        explained=explained,
         shards=tuple(shards),
         input_digest=_input_digest(as_of, rules.digest(), demoted, shards),
         libraries=libraries(),
@@ -188,7 +193,8 @@ class Archive:
         """
         names = [name for name in _JOB if name in manifest.shards[number].files]
         files = {name: self.read(manifest, number, name) for name in names}
-        return Job(manifest.as_of, manifest.held_rules().model_dump_json(), files)
+        rules = manifest.held_rules().model_dump_json()
+        return Job(manifest.as_of, rules, files, manifest.explained)
 
     # --- results --------------------------------------------------------------------------------
 

@@ -191,6 +191,8 @@ def reconcile_files(  # noqa: PLR0913 - what the command is told
         result, explanations = solved(archive, manifest, engine or LocalEngine(), progress)
         progress("proving balances")
         proved = proof(balances_from_entries(entries, lines, day), entries, lines, result)
+        progress("explaining matches and cases")
+        frames = outputs_of(entries, lines, result, manifest)
         progress("writing results")
         files = (_input(bank, entries), _input(ledger, lines))
         outputs = write_outputs(result, explanations, Path(name))

@@ -20,7 +20,7 @@ from reconciliation.archive import (
     result_digest,
 )
 from reconciliation.engines import LocalEngine
-from reconciliation.offline import REPLAY, Summary, solved, write_outputs
+from reconciliation.offline import REPLAY, Summary, outputs_of, solved, write_outputs
 from reconciliation.shards import crossings, unpacked, work_through
 
 if TYPE_CHECKING:
@@ -136,6 +136,11 @@ def _compare_files(
         output_digest([sha256(again[file]).hexdigest() for file in sorted(again)]),
         difference,
     )
+
+
+def _whole(archive: Archive, manifest: Manifest, side: str) -> pl.DataFrame:
+    shards = range(len(manifest.shards))
+    return pl.concat(unpacked(archive.read(manifest, number, side)) for number in shards)
 
 
 def _summary(directory: Path) -> Summary:

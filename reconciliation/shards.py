@@ -103,11 +103,13 @@ class Job:
         rules: the rules in JSON.
         files: `bank` and `ledger`, perhaps `closed` and `pins`, as `kernel.match` takes them;
             `crossed` where there are more shards than one.
+        explain: whether the shard is to be explained by itself.
     """
 
     as_of: date
     rules: str
     files: Mapping[str, bytes]
+    explain: bool = False
 
     def frame(self, name: str) -> pl.DataFrame:
         """An input that every shard has."""
@@ -136,13 +138,13 @@ def strand(job: Job) -> Files:
 
 
 def solve(job: Job) -> Files:
-    """What the kernel makes of the shard, by the names of `RESULTS`."""
+    """What the kernel makes of the shard: `matches`, `cases`, `searches`, and `explanations`."""
     bank, ledger, rules = job.frame("bank"), job.frame("ledger"), job.held_rules()
     closed, pins = job.some("closed"), job.some("pins")
     result = kernel.match(
         bank, ledger, rules, job.as_of, closed, pins=pins, crossed=job.some("crossed")
     )
-    return {
+    made = {
         "matches": packed(result.matches),
         "cases": packed(result.cases),
         "searches": packed(result.searches),

@@ -228,5 +228,6 @@ def _cases(members: pl.DataFrame) -> pl.DataFrame:
 
 def _with_sight(rows: pl.DataFrame, name: str, saw: pl.DataFrame) -> pl.DataFrame:
     """With what the search saw, where there was one."""
-    joined = rows.join(saw, left_on=name, right_on="id", how="left", maintain_order="left")
-    return joined.with_columns(pl.col(each).fill_null(_UNSEEN[each]) for each in _SAW)
+    told = saw.select("id", *_UNSEEN)
+    joined = rows.join(told, left_on=name, right_on="id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col(each).fill_null(none) for each, none in _UNSEEN.items())

@@ -101,7 +101,7 @@ def keep(
             archive.write_shard(number, span, frames(read, span, day))
             for number, span in enumerate(spans)
         ]
-    manifest = manifest_of(day, rules, shards, demoted, moment.isoformat())
+    manifest = manifest_of(day, rules, shards, demoted, moment.isoformat(), explained=True)
     archive.write_manifest(manifest)
     return manifest
 

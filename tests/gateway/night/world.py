@@ -50,8 +50,8 @@ class World:
     """A database, and short ways to put something into it."""
 
     store: Store
-    directory: Path
     now: datetime = NOW
+    folder: Path | None = None
     next_id: count[int] = field(default_factory=lambda: count(1))
 
     def clock(self) -> datetime:
@@ -101,7 +101,7 @@ class World:
                     profile_id="demo",
                     opening_minor=opening_minor,
                     opening_date=TODAY - 30 * DAY,
-                    created_at=NOW,
+                    created_at=self.now,
                 )
             )
             await open_account(
@@ -110,7 +110,7 @@ class World:
                 account_id=account_id,
                 opening_minor=opening_minor,
                 opening_date=TODAY - 30 * DAY,
-                now=NOW,
+                now=self.now,
             )
 
     async def line(self, fund_id: str, amount_minor: int, day: date, **more: Any) -> PostedLine:
@@ -127,7 +127,7 @@ class World:
         async with self.store.transaction(GATEWAY) as conn:
             await lock_fund(conn, fund_id)
             write = void_line if void else post_line
-            return await write(conn, fund_id, LineDraft(**values), NOW)
+            return await write(conn, fund_id, LineDraft(**values), self.now)
 
     async def statement(
         self, fund_id: str, day: date, entries: Sequence[dict[str, Any]] = (), **more: Any
@@ -154,7 +154,7 @@ class World:
                 "closing_minor": opening_minor + total,
                 "entry_count": len(entries),
                 "file_sha256": "0" * 64,
-                "created_at": NOW,
+                "created_at": self.now,
                 "findings": [],
                 **more,
             }
@@ -166,7 +166,7 @@ class World:
                 BankMovement(row["bank_entry_id"], row["amount_minor"], row["booking_date"])
                 for row in rows
             ]
-            await book_bank_entries(conn, fund_id, account_id, moves, NOW)
+            await book_bank_entries(conn, fund_id, account_id, moves, self.now)
         return [row["bank_entry_id"] for row in rows]
 
     def _entry(
@@ -198,6 +198,89 @@ class World:
 
     def nights(self, **more: Any) -> night.Nights:
         return night.Nights(self.store, self.clock, self.directory, **more)
+
+    @property
+    def directory(self) -> Path:
+        """Where runs are kept."""
+        assert self.folder is not None
+        return self.folder
+
+    async def decide(
+        self, fund_id: str, members: dict[str, dict[str, int]], name: str = "d1"
+    ) -> None:
+        """A person's match: so much of each row, by side and name; what it uses up is closed."""
+        made: dict[str, Any] = {"fund_id": fund_id, "match_id": name, "made_by": name}
+        told = {"status": "decided", "rule": "decision", "rules_version": ""}
+        async with self.store.transaction(GATEWAY) as conn:
+            await conn.execute(
+                t.matches.insert().values(
+                    **made, **told, account_id="main", date=TODAY, created_at=NOW
+                )
+            )
+            for side, rows in members.items():
+                table = t.bank_entries if side == "bank" else t.disclosed_lines
+                own = sa.cast(
+                    table.c["bank_entry_id" if side == "bank" else "line_number"], sa.Text
+                )
+                for member_id, minor in rows.items():
+                    await conn.execute(
+                        t.match_members.insert().values(
+                            **made,
+                            side=side,
+                            member_id=member_id,
+                            account_id="main",
+                            allocated_minor=minor,
+                        )
+                    )
+                    row = table.update().where(table.c.fund_id == fund_id, own == member_id)
+                    taken = table.c.taken_minor + minor
+                    used_up = taken == table.c.amount_minor
+                    await conn.execute(
+                        row.values(
+                            taken_minor=taken,
+                            match_id=sa.case((used_up, name), else_=""),
+                            match_date=sa.case((used_up, TODAY), else_=None),
+                        )
+                    )
+
+    async def keep_apart(self, fund_id: str, members: dict[str, str]) -> None:
+        """An approved decision that rows, by side, do not belong together."""
+        name: dict[str, Any] = {"fund_id": fund_id, "resolution_id": "apart"}
+        async with self.store.transaction(GATEWAY) as conn:
+            run = {"run_id": "earlier", "date": TODAY - DAY, "state": "FAILED", "counts": {}}
+            await conn.execute(
+                t.runs.insert().values(**run, rules_version="v", started_at=NOW, ended_at=NOW)
+            )
+            case = {"kind": "ambiguous", "cause": "same_id", "detail": "", "open": False}
+            await conn.execute(
+                t.cases.insert().values(
+                    **case,
+                    fund_id=fund_id,
+                    case_id="c1",
+                    run_id="earlier",
+                    account_id="main",
+                    amount_minor=0,
+                    oldest_date=TODAY,
+                    opened_at=NOW,
+                )
+            )
+            people = {"proposer": "a", "proposer_human": "a", "decider": "b", "decider_human": "b"}
+            await conn.execute(
+                t.resolutions.insert().values(
+                    **name,
+                    **people,
+                    case_id="c1",
+                    account_id="main",
+                    action="KEEP_APART",
+                    state="APPROVED",
+                    reason="two things",
+                    created_at=NOW,
+                    decided_at=NOW,
+                )
+            )
+            for side, member_id in members.items():
+                member = {"side": side, "member_id": member_id, "allocated_minor": 0}
+                await conn.execute(t.resolution_members.insert().values(**name, **member))
 
     async def rows(self, table: sa.Table, **equal: Any) -> list[dict[str, Any]]:
         """Rows of a table by primary key."""
@@ -239,7 +322,7 @@ async def copy_of(template_url: str) -> AsyncIterator[World]:
     url = await _create(template_url, name, f"TEMPLATE {template}")
     store = open_store(url, pool_size=5)
     with tempfile.TemporaryDirectory() as directory:
-        yield World(store, Path(directory))
+        yield World(store, folder=Path(directory))
     await store.close()
     await _execute(template_url, f"DROP DATABASE {name} WITH (FORCE)")
 
