@@ -16,16 +16,15 @@ from pydantic import BaseModel, ConfigDict
 
 from reconciliation.archive import Archive, manifest_of
 from reconciliation.engines import LocalEngine
+from reconciliation.explain import explained
 from reconciliation.frames import InputError, read
 from reconciliation.matching.kernel import Result, merged
 from reconciliation.proof import balances_from_entries, proof
 from reconciliation.rules import Rules, load_rules
 from reconciliation.shards import (
-    CROSSED,
     ROWS_A_SHARD,
     Span,
     account_counts,
-    crossed_explanations,
     crossings,
     divide,
     unpacked,
@@ -121,7 +120,7 @@ class Summary(_Value):
         balances: where the closing balances of the proof came from.
         proof: each account's proof.
         input_digest: SHA-256 of the normalised input, kept in `replay` for a replay.
-        outputs: SHA-256 of the three result files, by name.
+        outputs: SHA-256 of the other result files, by name.
     """
 
     as_of: str
@@ -161,8 +160,8 @@ def reconcile_files(  # noqa: PLR0913 - what the command is told
         bank: Parquet or CSV, columns as `frames.BANK`.
         ledger: Parquet or CSV, columns as `frames.LEDGER`.
         out: directory, made if it is not there; results in it are replaced, one file at a time
-            and the summary last. It carries the digests of the others. The input is kept in
-            its subdirectory `replay`.
+            and the summary last. It carries the digests of the others. The input is kept in its
+            subdirectory `replay`.
         rules: TOML or JSON file, or None for the default rules.
         as_of: the day that ages are counted to; None for the latest date in the inputs.
         progress: told in a few words what is being done.
@@ -188,14 +187,14 @@ def reconcile_files(  # noqa: PLR0913 - what the command is told
         archive = Archive(Path(name) / REPLAY)
         manifest = _keep(archive, entries, lines, held, day, rows_a_shard)
         progress(f"matching {entries.height:,} entries with {lines.height:,} lines")
-        result, explanations = solved(archive, manifest, engine or LocalEngine(), progress)
+        result = solved(archive, manifest, engine or LocalEngine(), progress)
         progress("proving balances")
         proved = proof(balances_from_entries(entries, lines, day), entries, lines, result)
         progress("explaining matches and cases")
         frames = outputs_of(entries, lines, result, manifest)
         progress("writing results")
         files = (_input(bank, entries), _input(ledger, lines))
-        outputs = write_outputs(result, explanations, Path(name))
+        outputs = write_outputs(frames, Path(name))
         summary = _summary(manifest, files, result, proved, outputs)
         text = summary.model_dump_json(indent=2) + "\n"
         (Path(name) / "summary.json").write_text(text, "utf-8")
@@ -226,8 +225,8 @@ def _keep(
 
 def solved(
     archive: Archive, manifest: Manifest, engine: Engine, progress: Callable[[str], None]
-) -> tuple[Result, pl.DataFrame]:
-    """The result of an archived input, in the order of its accounts, and its explanations.
+) -> Result:
+    """The result of an archived input, in the order of its accounts.
 
     Raises:
         ArchiveError: an input is missing or changed.
@@ -240,48 +239,35 @@ def solved(
 
     crossed, by_shard = crossings(load, count, engine)
     parts: dict[int, Result] = {}
-    told: dict[int, pl.DataFrame] = {}
     for number, files in work_through(load, range(count), by_shard, engine):
-        parts[number], told[number] = _result(files), unpacked(files["explanations"])
+        parts[number] = _result(files)
         if count > 1:
             progress(f"matched {len(parts)} of {count} shards")
-    ordered = [parts[number] for number in range(count)]
-    result = ordered[0] if count == 1 else merged(ordered, crossed)
-    told[count] = _crossed_explanations(result, load, count, manifest.rules)
-    return result, _in_order(result, pl.concat(told[number] for number in range(count + 1)))
+    if count == 1:
+        return parts[0]
+    return merged([parts[number] for number in range(count)], crossed)
 
 
 def _result(files: Files) -> Result:
     return Result(*(unpacked(files[name]) for name in ("matches", "cases", "searches")))
 
 
-def _crossed_explanations(
-    result: Result, load: Callable[[int], Job], count: int, rules: Rules
-) -> pl.DataFrame:
-    """Of cases over two accounts; their shards are read again, if there are any."""
-    homes = result.cases.filter(kind=CROSSED)["account_id"].implode()
-    sides = [
-        pl.concat(
-            load(number).frame(side).filter(pl.col("account_id").is_in(homes))
-            for number in range(count)
-        )
-        for side in ("bank", "ledger")
-    ]
-    return crossed_explanations(sides[0], sides[1], result, rules)
+def outputs_of(
+    entries: pl.DataFrame, lines: pl.DataFrame, result: Result, manifest: Manifest
+) -> dict[str, pl.DataFrame]:
+    """The result files by name."""
+    return {
+        "matches.parquet": result.matches,
+        "cases.parquet": result.cases,
+        "explanations.parquet": explained(entries, lines, result, manifest.held_rules()),
+    }
 
 
-def _in_order(result: Result, explanations: pl.DataFrame) -> pl.DataFrame:
-    """Explanations in the order of the matches and cases that they explain."""
-    ids = pl.concat([result.matches.select(id="match_id"), result.cases.select(id="case_id")])
-    return ids.unique(maintain_order=True).join(explanations, on="id", maintain_order="left")
-
-
-def write_outputs(result: Result, explanations: pl.DataFrame, folder: Path) -> dict[str, str]:
+def write_outputs(frames: dict[str, pl.DataFrame], folder: Path) -> dict[str, str]:
     """Writes the result files and returns the SHA-256 of each by its name."""
-    frames = {"matches": result.matches, "cases": result.cases, "explanations": explanations}
     for name, frame in frames.items():
-        frame.write_parquet(folder / f"{name}.parquet")
-    return {file.name: _sha256(file) for file in sorted(folder.glob("*.parquet"))}
+        frame.write_parquet(folder / name)
+    return {name: _sha256(folder / name) for name in sorted(frames)}
 
 
 def _publish(part: Path, out: Path) -> None:

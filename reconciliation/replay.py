@@ -125,9 +125,10 @@ def _compare_files(
     said = _summary(directory)
     if said.input_digest != manifest.input_digest:
         raise ArchiveError(f"{directory / REPLAY} is not the input that summary.json names")
-    made = solved(archive, manifest, engine, progress)
+    result = solved(archive, manifest, engine, progress)
+    entries, lines = (_whole(archive, manifest, side) for side in ("bank", "ledger"))
     with tempfile.TemporaryDirectory() as name:
-        write_outputs(*made, Path(name))
+        write_outputs(outputs_of(entries, lines, result, manifest), Path(name))
         again = {file: (Path(name) / file).read_bytes() for file in said.outputs}
     kept = {file: _kept(directory / file) for file in said.outputs}
     difference = _difference(kept, again) or _untrue(said.outputs, kept)

@@ -30,9 +30,6 @@ Files: TypeAlias = dict[str, bytes]
 ROWS_A_SHARD: Final = 200_000
 """Open rows that a shard may have, both sides together; one key alone may have more."""
 
-RESULTS: Final = ("matches", "cases", "searches", "explanations")
-"""What `solve` makes of a shard, by name."""
-
 # --- division -----------------------------------------------------------------------------------
 
 
@@ -148,48 +145,10 @@ def solve(job: Job) -> Files:
         "matches": packed(result.matches),
         "cases": packed(result.cases),
         "searches": packed(result.searches),
-        "explanations": packed(explanations(bank, ledger, result, rules)),
     }
-
-
-def explanations(
-    bank: pl.DataFrame, ledger: pl.DataFrame, result: kernel.Result, rules: Rules
-) -> pl.DataFrame:
-    """Why each match and case is one, columns as `explain.EXPLANATIONS`.
-
-    Of a case over two accounts a shard may have one half only: `crossed_explanations` says it of
-    the whole.
-    """
-    every = explained(bank, ledger, result, rules)
-    return every.filter((pl.col("kind") != CROSSED).fill_null(value=True))
-
-
-def crossed_explanations(
-    bank: pl.DataFrame, ledger: pl.DataFrame, result: kernel.Result, rules: Rules
-) -> pl.DataFrame:
-    """The same of cases over two accounts, by their own rows alone.
-
-    Args:
-        bank: entries of all accounts, or of those that are in such a case.
-        ledger: lines, likewise.
-        result: what came of all of them.
-        rules: those of the run.
-    """
-    crossed = result.cases.filter(kind=CROSSED)
-    entries, lines = (
-        frame.join(
-            crossed.filter(side=side),
-            left_on=["account_id", name],
-            right_on=["account_id", "member_id"],
-            how="semi",
-        )
-        for side, frame, name in (("bank", bank, "entry_id"), ("ledger", ledger, "line_id"))
-    )
-    return explained(entries, lines, kernel.Result(result.matches.clear(), crossed), rules)
-
-
-CROSSED: Final = "wrong_account"
-"""The kind of case that reaches over accounts."""
+    if job.explain:
+        made["explanations"] = packed(explained(bank, ledger, result, rules))
+    return made
 
 
 # --- all shards ---------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from xinyi.v1 import reconciliation_service_pb2 as pb
 from xinyi.v1.reconciliation_service_pb2_grpc import ReconciliationServiceServicer
 
+from gateway import night
 from gateway.cases import listing
 from gateway.cases.ageing import age_cases
 from gateway.cases.insight import compare
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway import night
     from gateway.cases.rows import OpenRow
     from gateway.clock import Clock
     from gateway.rpc.paging import Page
