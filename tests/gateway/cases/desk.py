@@ -131,9 +131,7 @@ class Desk:
         resolution: pb.Resolution = answer.resolution
         return resolution
 
-    async def proposing(
-        self, case: pb.Case, action: str, who: Who = MAKER, **fields: Any
-    ) -> Any:
+    async def proposing(self, case: pb.Case, action: str, who: Who = MAKER, **fields: Any) -> Any:
         """The call itself, to be answered or refused."""
         fields.setdefault("reason", "so it was")
         service = await self.cases_of(who)

@@ -34,9 +34,7 @@ async def _differing(desk: Desk) -> tuple[str, str, pb.Case]:
 async def test_a_part_of_an_entry_is_matched_and_the_rest_stays_open(desk: Desk) -> None:
     entry, line, case = await _differing(desk)
 
-    proposed = await desk.propose(
-        case, "MATCH", allocations=taking((entry, 200), (line, None))
-    )
+    proposed = await desk.propose(case, "MATCH", allocations=taking((entry, 200), (line, None)))
 
     assert proposed.state == pb.RESOLUTION_STATE_PROPOSED
     assert [each.amount.amount_minor for each in proposed.allocations] == [200, 200]

@@ -16,7 +16,7 @@ from gateway.domain.party import Role
 from gateway.rpc.convert import day
 from gateway.store import GATEWAY
 from gateway.store import tables as t
-from tests.gateway.cases.desk import FUND, adjustment, taking, yuan
+from tests.gateway.cases.desk import FUND, adjustment, yuan
 from tests.gateway.support import (
     CHECKER,
     MAKER,
@@ -150,7 +150,10 @@ async def test_what_may_not_be_posted_is_refused_with_its_reason(desk: Desk) -> 
     missing = f"funds/{FUND}/vouchers/{'0' * 64}"
     wrong = [
         ("MATCH_UNEVEN", adjustment(amount=yuan(-400))),
-        ("CURRENCY_MISMATCH", adjustment(amount=common_pb2.Money(amount_minor=-500, currency="USD"))),
+        (
+            "CURRENCY_MISMATCH",
+            adjustment(amount=common_pb2.Money(amount_minor=-500, currency="USD")),
+        ),
         ("FIELD_INVALID", adjustment(category="")),
         ("FIELD_INVALID", adjustment(effective_date=day(tomorrow))),
         ("FIELD_INVALID", adjustment(effective_date=day(TODAY.replace(year=2025)))),
