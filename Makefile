@@ -3,9 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 FUZZER := .venv/fuzzer
+SPLINK := .venv/splink
+RAY := .venv/ray
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test fuzz bench lint generate lock clean
+.PHONY: help setup demo serve test fuzz ray bench labelled lint generate lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,9 +45,31 @@ $(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock
 fuzz: $(FUZZER)/.ready ## attack every reader of files, SECONDS=20 each (READERS="camt mt940")
 	PYTHONPATH=$(FUZZER) $(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),20) $(READERS)
 
+# As the fuzzer: an extra of the package that its other tests do without.
+$(RAY)/.ready: $(READY) tests/ray/requirements.lock
+	@rm -rf $(RAY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps --only-binary :all: \
+	  --require-hashes --target $(RAY) -r tests/ray/requirements.lock
+	@touch $@
+
+ray: $(RAY)/.ready ## spread a reconciliation over two local Ray nodes, and kill a worker of it
+	PYTHONPATH=$(RAY) $(BIN)/python -m pytest tests/ray
+
 bench: $(READY) ## measure readers and matching beside their yardsticks (QUICK=1 for less)
 	$(BIN)/python -m benchmarks.adapters $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.reconciliation $(if $(QUICK),--quick)
+
+# Beside the other packages as well: a yardstick, and no part of the project.
+$(SPLINK)/.ready: $(READY) benchmarks/requirements.lock
+	@rm -rf $(SPLINK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps --only-binary :all: \
+	  --require-hashes --target $(SPLINK) -r benchmarks/requirements.lock
+	@touch $@
+
+labelled: $(READY) $(if $(LABELLED),$(SPLINK)/.ready) ## rank real labelled pairs, beside splink (LABELLED=FOLDER)
+	@$(if $(LABELLED),PYTHONPATH=$(SPLINK) $(BIN)/python -m benchmarks.labelled "$(LABELLED)",\
+	  echo "make labelled: nothing measured. Set LABELLED to a folder with transactions_origin.parquet and" \
+	    "transactions_destination.parquet of moj-analytical-services/splink_datasets.")
 
 lint: $(READY) ## ruff, mypy, the import contract, the wire contract
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from gateway.bank.inbox import Inbox
 from gateway.cases.ageing import age_cases
 from gateway.cases.policy import CasePolicy, load_policy
 from gateway.clock import system_clock
+from gateway.night import Nights
 from gateway.night.schedule import Schedule
 from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
@@ -37,7 +38,8 @@ from gateway.rpc.payment import PaymentServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
 from gateway.rpc.server import GRACE_S, TlsFiles, build_server
 from gateway.store import GATEWAY, Store, embedded, open_store, schema
-from reconciliation.rules import Rules
+from reconciliation.engines import engine_named
+from reconciliation.rules import Rules, load_rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -66,6 +68,7 @@ class Gateway:
         sender: what goes to the banks.
         inbox: what comes from them.
         inquirer: what they are asked.
+        nights: what reconciles it.
         clock: its present moment.
     """
 
@@ -74,6 +77,7 @@ class Gateway:
     sender: Sender
     inbox: Inbox
     inquirer: Inquirer
+    nights: Nights
     clock: Clock
 
     async def work(self) -> int:
@@ -116,8 +120,9 @@ async def running(
 ) -> AsyncIterator[Gateway]:
     """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
     store, banks = open_store(database_url), _banks(settings)
+    nights = _nights(settings, store, clock)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    registrations = _services(store, clock, banks, settings)
+    registrations = _services(store, clock, banks, nights, settings)
     server, port = build_server(settings.listen, tls, store, clock, registrations)
     await server.start()
     try:
@@ -127,6 +132,7 @@ async def running(
             Sender(store, clock, banks, settings.answer_due),
             Inbox(store, clock, banks),
             Inquirer(store, clock, banks),
+            nights,
             clock,
         )
     finally:
@@ -138,7 +144,7 @@ async def serve(settings: Settings, database_url: str) -> None:
     """Runs a gateway until it is cancelled."""
     async with running(settings, database_url) as gateway:
         log.info("serving", listen=settings.listen, port=gateway.port)
-        nights = Schedule(gateway.store, gateway.clock, settings.night_at, Rules())
+        nights = Schedule(gateway.nights, settings.night_at)
         pause_s = settings.poll_interval.total_seconds()
         # Apart from each other: a long night holds up no file to a bank.
         async with asyncio.TaskGroup() as both:
@@ -171,8 +177,17 @@ def _banks(settings: Settings) -> Banks:
     return Banks(settings.banks_dir, settings.profiles_dir)
 
 
+def _nights(settings: Settings, store: Store, clock: Clock) -> Nights:
+    """What reconciles; rules or an engine that cannot be used are told now, not in the night."""
+    rules = Rules() if settings.rules is None else load_rules(settings.rules)
+    engine_named(settings.night_engine, settings.ray_address)
+    return Nights(
+        store, clock, settings.nights_dir, rules, settings.night_engine, settings.ray_address
+    )
+
+
 def _services(
-    store: Store, clock: Clock, banks: Banks, settings: Settings
+    store: Store, clock: Clock, banks: Banks, nights: Nights, settings: Settings
 ) -> Sequence[Callable[[grpc.aio.Server], None]]:
     payments = PaymentServicer(store, clock, banks, settings.environment, settings.payment_ttl)
     files = BankServicer(store, clock, banks, settings.answer_due)
@@ -188,6 +203,6 @@ def _services(
         ),
         partial(
             reconciliation_grpc.add_ReconciliationServiceServicer_to_server,
-            ReconciliationServicer(store, clock, _case_policy(settings)),
+            ReconciliationServicer(store, clock, nights, _case_policy(settings)),
         ),
     )

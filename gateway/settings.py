@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +34,9 @@ class Settings(BaseSettings):
             is made up for.
         case_policy: TOML file of the case policy, see `gateway.cases.policy`; without one its
             defaults hold.
+        rules: the reconciliation's rules, a TOML or JSON file; None for the default rules.
+        night_engine: where a night's shards are worked on: processes of this machine, or Ray.
+        ray_address: of the Ray cluster; empty for Ray on this machine alone.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -51,7 +54,15 @@ class Settings(BaseSettings):
     profiles_dir: Path | None = None
     night_at: time = time(5, 30)
     case_policy: Path | None = None
+    rules: Path | None = None
+    night_engine: Literal["local", "ray"] = "local"
+    ray_address: str = ""
     poll_interval: timedelta = timedelta(seconds=1)
+
+    @property
+    def nights_dir(self) -> Path:
+        """One folder a run of the night: what it was given and what came of it."""
+        return self.data_dir / "nights"
 
     @property
     def banks_dir(self) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,9 +21,11 @@ from pydantic import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Self
 
+_MILLION: Final = 1_000_000
 Days = Annotated[int, Field(ge=0, le=366)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=40, strip_whitespace=True)]
 Words = Annotated[tuple[Word, ...], Field(max_length=200)]
@@ -96,6 +99,130 @@ class Fee(BaseModel):
         return self
 
 
+Weight = Annotated[int, Field(ge=-10_000, le=10_000)]
+"""What a comparison says, in hundredths of a bit: 100 doubles the odds that two rows are one."""
+
+
+class Agreement(BaseModel):
+    """Weights of a field that is the same on both sides or is not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agrees: Weight
+    differs: Weight
+
+
+class Likeness(BaseModel):
+    """Weights of words: the same, the same but cut short, alike in part, or different."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    equal: Weight
+    cut: Weight
+    shared: Weight
+    differs: Weight
+
+
+class Step(BaseModel):
+    """A weight for everything up to a number that no step before it has covered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    up_to: Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
+    weight: Weight
+
+
+def _rising(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Steps in order.
+
+    Raises:
+        ValueError: they are not; pydantic names the field.
+    """
+    bounds = [step.up_to for step in steps]
+    if bounds != sorted(set(bounds)):
+        raise ValueError("steps must rise")
+    return steps
+
+
+Steps = Annotated[tuple[Step, ...], Field(min_length=1, max_length=40), AfterValidator(_rising)]
+
+
+def _steps(*pairs: tuple[int, int]) -> tuple[Step, ...]:
+    return tuple(Step(up_to=bound, weight=weight) for bound, weight in pairs)
+
+
+class Ranking(BaseModel):
+    """How the candidates of an open row are ordered for a person. Nothing here makes a match.
+
+    A score is the sum of its fields' weights; a field that one side lacks weighs nothing. Equal
+    scores stay in a fixed order. The weights are judgements: an identifier of ours outweighs all
+    the rest, the very same amount weighs more than any date, and of words those weigh that few
+    other rows have.
+
+    Attributes:
+        own_id: our own payment or end-to-end id.
+        reference: references, as a person would read them.
+        batch_id: the name of a batch.
+        counterparty_account: the counterparty's account.
+        counterparty_name: the counterparty's name.
+        text: the wording, beside `text_bit`.
+        text_bit: added for every time that the rows compared halve until only those are left
+            that have the same beginning, or the same word.
+        amount_equal: the very same amount.
+        amount_charge: an amount that a line of the tariff explains to the fen.
+        amount_steps: other amounts, by their difference in thousandths of the ledger's.
+        amount_beyond: amounts that differ by more than the last step.
+        days_steps: the bank's date less the ledger's, in days: a bank books afterwards.
+        days_beyond: more days than the last step.
+        reach_permille: rows whose amounts differ by more are no candidates, nor are
+        reach_days_before: entries booked more days than this before the line, and
+        reach_days_after: entries booked more days than this after it.
+        best: how many candidates of a row are kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    own_id: Agreement = Agreement(agrees=3_000, differs=-1_500)
+    reference: Agreement = Agreement(agrees=1_000, differs=-200)
+    batch_id: Agreement = Agreement(agrees=800, differs=-400)
+    counterparty_account: Agreement = Agreement(agrees=1_000, differs=-500)
+    counterparty_name: Likeness = Likeness(equal=500, cut=400, shared=100, differs=-400)
+    text: Likeness = Likeness(equal=0, cut=-100, shared=-400, differs=-800)
+    text_bit: Annotated[int, Field(ge=0, le=1_000)] = 100
+    amount_equal: Weight = 1_000
+    amount_charge: Weight = 800
+    amount_steps: Steps = _steps((10, 150), (30, 100), (50, 0), (70, -150), (100, -400))
+    amount_beyond: Weight = -800
+    days_steps: Steps = _steps((-4, -1_000), (-1, -300), (2, 300), (6, 0), (21, -250))
+    days_beyond: Weight = -1_000
+    reach_permille: Annotated[int, Field(ge=0, le=1_000)] = 150
+    reach_days_before: Days = 3
+    reach_days_after: Days = 31
+    best: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """How often a rule has matched by itself under the same rules, and been wrong.
+
+    Attributes:
+        rules_version: version and digest of the rules.
+        rule: its name.
+        made: matches that it made.
+        reversed: those of them that a person took apart for good.
+    """
+
+    rules_version: str
+    rule: str
+    made: int
+    reversed: int
+
+    @property
+    def reversed_per_million(self) -> int:
+        """Reversed of a million, rounded up: one of very many is not none."""
+        return -(-self.reversed * _MILLION // max(self.made, 1))
+
+
 class Rules(BaseModel):
     """What a run holds to. Change anything and give it a new version.
 
@@ -123,6 +250,10 @@ class Rules(BaseModel):
         subset_automatic_e: a sum found is matched automatically only if at most this many such
             sums are to be expected by accident, a decimal number; proposed otherwise. Zero means
             that no sum is automatic.
+        ranking: how candidates are ordered where a person has to choose.
+        reversal_limit_per_million: of a million matches that a rule made by itself, persons may
+            have taken apart so many; with more of them it is automatic no longer.
+        reversals_needed: fewer than so many matches taken apart prove nothing against a rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -163,10 +294,33 @@ class Rules(BaseModel):
     subset_states: Annotated[int, Field(ge=1, le=200_000)] = 200_000
     subset_account_states: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
     subset_automatic_e: Bound = "0.01"
+    ranking: Ranking = Ranking()
+    reversal_limit_per_million: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    reversals_needed: Annotated[int, Field(ge=1, le=1_000_000)] = 2
 
     def accident_bound(self) -> Fraction:
         """`subset_automatic_e` as an exact number."""
         return Fraction(self.subset_automatic_e)
+
+    def demoted(self, records: Iterable[RuleRecord]) -> tuple[str, ...]:
+        """The automatic rules that persons have had to take back too often, by name."""
+        fallen = {record.rule for record in records if self.is_over(record)}
+        return tuple(sorted(fallen & set(self.automatic)))
+
+    def is_over(self, record: RuleRecord) -> bool:
+        """Whether persons have had to take a rule's matches back too often."""
+        enough = record.reversed >= self.reversals_needed
+        return enough and record.reversed_per_million > self.reversal_limit_per_million
+
+    def label(self) -> str:
+        """Version and digest, as they stand beside every match that these rules made."""
+        return f"{self.version} sha256:{self.digest()}"
+
+    def without_automatic(self, names: Iterable[str]) -> Rules:
+        """The same rules, but what these find is only proposed."""
+        fallen = set(names)
+        kept = tuple(name for name in self.automatic if name not in fallen)
+        return self.model_copy(update={"automatic": kept})
 
     def digest(self) -> str:
         """SHA-256 of the rules in canonical JSON, hexadecimal: equal rules, equal digest."""

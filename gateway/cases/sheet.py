@@ -46,6 +46,8 @@ _CELL_CHARACTERS: Final = 3500
 """Less than `adapters.formats.sheet` reads of a cell, and than the 32,767 that Excel holds."""
 _CELL_LINES: Final = 100
 """Excel holds 253."""
+_HEADING_SHOWN: Final = 40
+"""Characters of a heading that nobody knows."""
 _CHUNK_BYTES: Final = 1 << 18
 _CSV_ROWS: Final = 500
 """In one part of what is written."""
@@ -54,6 +56,8 @@ _CREATED: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MARK: Final = "\ufeff"
 _ETAG: Final = "v:"
 """Before every etag: alone it may look like a number, and a spreadsheet would make it one."""
+_ETAG_CHARACTERS: Final = 64
+"""As the contract bounds it."""
 _RISKY: Final = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 """What a spreadsheet takes for a formula, and what was quoted because of that."""
 _CASE: Final = re.compile(r"(funds/[a-z0-9][a-z0-9-]{0,62})/cases/[0-9a-f]{32}")
@@ -95,16 +99,24 @@ class SheetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column: its headings, its width in characters, and whether a person fills it in."""
+    """A column: its headings, its width in characters; of one to fill in, what to write there."""
 
     key: str
     zh: str
     en: str
     width: int
-    fill: bool = False
+    hint_zh: str = ""
+    hint_en: str = ""
+
+    @property
+    def fill(self) -> bool:
+        return bool(self.hint_zh)
 
     def heading(self, language: Language) -> str:
         return self.zh if language == "zh" else self.en
+
+    def hint(self, language: Language) -> str:
+        return self.hint_zh if language == "zh" else self.hint_en
 
 
 _COLUMNS: Final = (
@@ -124,14 +136,46 @@ _COLUMNS: Final = (
     _Column("account", "账户", "Account", 24),
     _Column("bank", "银行侧", "Bank side", 60),
     _Column("ledger", "账上侧", "Ledger side", 60),
-    _Column("action", "处理", "Action", 12, fill=True),
-    _Column("allocations", "分配", "Allocations", 30, fill=True),
-    _Column("book", "账簿", "Book", 14, fill=True),
-    _Column("category", "科目", "Category", 16, fill=True),
-    _Column("summary", "摘要", "Summary", 24, fill=True),
-    _Column("wait_until", "等待至", "Wait until", 12, fill=True),
-    _Column("bank_reference", "银行查询号", "Bank reference", 16, fill=True),
-    _Column("reason", "理由", "Reason", 36, fill=True),
+    _Column(
+        *("action", "处理", "Action", 12),
+        hint_zh="选一种做法；留空则不处理这一行",
+        hint_en="Choose what to do; left empty, the row is left alone",
+    ),
+    _Column(
+        *("allocations", "分配", "Allocations", 30),
+        hint_zh="留空：差异中全部未决金额。部分匹配如 E:编号=-15.00; L:12，正负同原行",
+        hint_en="Empty: all that is open. A part: E:ID=-15.00; L:12, signed as the row is",
+    ),
+    _Column(
+        *("book", "账簿", "Book", 14),
+        hint_zh="调账、核销时必填",
+        hint_en="For adjust and write off",
+    ),
+    _Column(
+        *("category", "科目", "Category", 16),
+        hint_zh="调账时必填，如 银行手续费",
+        hint_en="For adjust, such as 银行手续费",
+    ),
+    _Column(
+        *("summary", "摘要", "Summary", 24),
+        hint_zh="调账时必填；业主会看到，勿写个人姓名",
+        hint_en="For adjust; the owners read it: no private names",
+    ),
+    _Column(
+        *("wait_until", "等待至", "Wait until", 12),
+        hint_zh="等待时必填，最多 92 天",
+        hint_en="For wait, 92 days ahead at most",
+    ),
+    _Column(
+        *("bank_reference", "银行查询号", "Bank reference", 16),
+        hint_zh="退银行时可填银行的查询编号",
+        hint_en="For send back, the bank's number of the inquiry, if there is one",
+    ),
+    _Column(
+        *("reason", "理由", "Reason", 36),
+        hint_zh="必填；复核人据此判断，勿写个人姓名",
+        hint_en="Always; who approves it was not there. No private names",
+    ),
     _Column("etag", "版本", "Version", 12),
 )
 _KEYS: Final = {heading: each.key for each in _COLUMNS for heading in (each.zh, each.en)}
@@ -337,13 +381,20 @@ def _write_row(page: Any, number: int, row: Mapping[str, Cell], formats: _Format
 
 
 def _finish(page: Any, last: int, language: Language) -> None:  # noqa: ANN401 - as above
-    """Filters, and lists to choose from; what a list lacks is asked about, not refused."""
+    """Filters, and for each cell to fill in what goes there, or a list to choose from."""
     page.autofilter(0, 0, last, len(_COLUMNS) - 1)
     for place, column in enumerate(_COLUMNS):
-        if last and column.key in _LISTS:
-            names = [words.word(_LISTS[column.key], name, language) for name in _LISTS[column.key]]
-            choice = {"validate": "list", "source": names, "error_type": "warning"}
-            page.data_validation(1, place, last, place, choice)
+        if last and column.fill:
+            page.data_validation(1, place, last, place, _guide(column, language))
+
+
+def _guide(column: _Column, language: Language) -> dict[str, object]:
+    """What a spreadsheet says of a cell; what its list lacks is asked about, not refused."""
+    said: dict[str, object] = {"validate": "any", "input_message": column.hint(language)}
+    if names := _LISTS.get(column.key):
+        choice = [words.word(names, name, language) for name in names]
+        said |= {"validate": "list", "source": choice, "error_type": "warning"}
+    return said
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -389,7 +440,7 @@ def _headings(number: int, cells: tuple[str, ...]) -> dict[str, str]:
     for place, heading in enumerate(cells):
         key = _KEYS.get(heading) if heading else f"{place}"
         if key is None:
-            raise SheetError(number, heading, "no such column")
+            raise SheetError(number, _plain(heading[:_HEADING_SHOWN]), "no such column")
         if key in headings:
             raise SheetError(number, heading, "this column is there twice")
         headings[key] = heading
@@ -460,7 +511,7 @@ class _Reading:
         found = _CASE.fullmatch(case)
         if found is None:
             raise self.wrong("case", "is no case as it was exported")
-        if not 0 < len(etag) <= 64:  # noqa: PLR2004 - as the contract bounds it
+        if not etag.isprintable() or not 0 < len(etag) <= _ETAG_CHARACTERS:
             raise self.wrong("etag", "is not as it was exported")
         return SheetRow(
             row=self.number,

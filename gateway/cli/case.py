@@ -1,101 +1,62 @@
-"""`xinyi case`: what reconciliation could not match."""
+"""`xinyi case`: what reconciliation could not match, and what people do about it."""
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import typer
-from xinyi.v1.reconciliation_service_pb2 import (
-    CaseFilter,
-    CaseKind,
-    CaseSide,
-    GetCaseRequest,
-    ListCasesRequest,
-)
+from xinyi.v1.reconciliation_service_pb2 import CaseOrder, GetCaseRequest, ListCasesRequest
 
-from gateway.cli.frame import OPERATOR, Session, group, remote
-from gateway.cli.labels import cause, label
-from gateway.cli.options import Limit, OnlyFund, one_of
-from gateway.cli.screen import Column
-from gateway.cli.text import day, money
+from gateway.cli import accept, case_sheet, case_view, propose
+from gateway.cli.case_filter import CaseArgument, Wanted, filtered, whole_name
+from gateway.cli.frame import Session, group, remote
+from gateway.cli.options import Limit
 from gateway.client import call, collect
 
-app = group("Cases: mismatches for a person to close 差异.")
+app = group("Cases: what the night could not match, and what people do about it 差异.")
 
-_KIND = Column("种类", "Kind")
-_CAUSE = Column("原因", "Cause")
-_AMOUNT = Column("差额", "Amount", right=True)
-_DETAIL = Column("说明", "Detail", prose=True)
-_CASE = Column("差异", "Case")
-_CASES = (Column("最早", "Oldest"), _KIND, _CAUSE, _AMOUNT, _DETAIL, _CASE)
-_MEMBERS = (
-    Column("一侧", "Side"),
-    Column("日期", "Day"),
-    Column("金额", "Amount", right=True),
-    Column("参考号", "Reference"),
-    Column("摘要", "Text", prose=True),
-    Column("名称", "Name"),
-)
+_READ = "Read 查看"
+_ONE = "One case: propose, another person approves 逐项处理"
+_MANY = "Many cases 批量处理"
+
+_ORDERS: Final = {
+    "oldest": CaseOrder.CASE_ORDER_OLDEST,
+    "due": CaseOrder.CASE_ORDER_DUE,
+    "amount": CaseOrder.CASE_ORDER_WEIGHT,
+}
 
 
-@remote(app, "list", OPERATOR)
+@filtered
 async def _list(
     session: Session,
-    fund: OnlyFund = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            parser=one_of(CaseKind), metavar="KIND", help="Only this kind; may be repeated."
-        ),
-    ] = None,
+    wanted: Wanted,
+    order: Annotated[
+        Literal["oldest", "due", "amount"],
+        typer.Option(help="The oldest, the first due or the largest first."),
+    ] = "oldest",
     limit: Limit = 500,
 ) -> None:
-    """List open cases of all your funds, oldest first."""
-    request = ListCasesRequest(
-        parent=fund or "funds/-", filter=CaseFilter(kinds=map(CaseKind.Value, kind or ()))
-    )
+    """List the cases of all your funds that are not closed, oldest first."""
+    request = ListCasesRequest(parent=wanted.parent, filter=wanted.filter, order=_ORDERS[order])
     answer = await collect(session.stubs.reconciliation.ListCases, request, limit)
-    rows = (
-        (
-            day(case.oldest_date),
-            label(CaseKind, case.kind, session.screen.lang),
-            cause(case.cause, session.screen.lang),
-            money(case.amount),
-            case.detail,
-            case.name,
-        )
-        for case in answer.cases
-    )
-    session.screen.list(answer, _CASES, rows)
+    session.screen.list(answer, case_view.CASES, case_view.rows(answer.cases, session))
+    case_view.summarise(answer.cases, session)
 
 
-@remote(app, "show", OPERATOR)
-async def _show(
-    session: Session,
-    name: Annotated[str, typer.Argument(metavar="CASE", help="funds/FUND/cases/ID, as listed.")],
-) -> None:
-    """Show one case with both its sides."""
-    answer = await call(session.stubs.reconciliation.GetCase, GetCaseRequest(name=name))
-    case, lang = answer.case, session.screen.lang
-    facts = (
-        (_CASE, case.name),
-        (_KIND, label(CaseKind, case.kind, lang)),
-        (_CAUSE, cause(case.cause, lang)),
-        (_DETAIL, case.detail),
-        (_AMOUNT, money(case.amount)),
-        (Column("账户", "Account"), case.bank_account),
-        (Column("对账", "Run"), case.run),
-    )
-    session.screen.one(answer, facts)
-    if session.screen.as_json:
-        return
-    rows = (
-        (
-            label(CaseSide, member.side, lang),
-            day(member.date),
-            money(member.amount),
-            member.reference,
-            member.text,
-            member.name,
-        )
-        for member in case.members
-    )
-    session.screen.table(_MEMBERS, rows)
+async def _show(session: Session, name: CaseArgument) -> None:
+    """Show a case: both sides, how they compare, what may belong to it, and what happened."""
+    request = GetCaseRequest(name=await whole_name(session, name))
+    case_view.show(await call(session.stubs.reconciliation.GetCase, request), session)
+
+
+remote(app, "list", _READ)(_list)
+remote(app, "show", _READ)(_show)
+remote(app, "assign", _ONE)(propose.assign)
+remote(app, "comment", _ONE)(propose.comment)
+remote(app, "match", _ONE)(propose.match)
+remote(app, "adjust", _ONE)(propose.adjust)
+remote(app, "write-off", _ONE)(propose.write_off)
+remote(app, "wait", _ONE)(propose.wait)
+remote(app, "send-back", _ONE)(propose.send_back)
+remote(app, "keep-apart", _ONE)(propose.keep_apart)
+remote(app, "accept", _MANY)(accept.accept)
+remote(app, "export", _MANY)(case_sheet.export)
+remote(app, "import", _MANY)(case_sheet.import_)

@@ -10,14 +10,17 @@ from gateway.cli import (
     keys,
     ledger,
     line,
+    match,
     party,
     payment,
     reconcile,
+    resolution,
+    rule,
     run,
     start,
     voucher,
 )
-from gateway.cli.frame import EVERYONE, FIRM, OPERATOR, SIGNERS, TRUSTEE, offline, remote
+from gateway.cli.frame import EVERYONE, FIRM, OPERATOR, SIGNERS, TRUSTEE, remote
 
 app = typer.Typer(
     name="xinyi",
@@ -40,7 +43,10 @@ app.command("found", rich_help_panel=OPERATOR)(start.found)
 app.add_typer(bank.app, name="bank", rich_help_panel=OPERATOR)
 app.add_typer(run.app, name="run", rich_help_panel=OPERATOR)
 app.add_typer(case.app, name="case", rich_help_panel=OPERATOR)
-offline(app, "reconcile", OPERATOR)(reconcile.reconcile)
+app.add_typer(resolution.app, name="resolution", rich_help_panel=OPERATOR)
+app.add_typer(match.app, name="match", rich_help_panel=OPERATOR)
+app.add_typer(rule.app, name="rule", rich_help_panel=OPERATOR)
+app.add_typer(reconcile.app, name="reconcile", rich_help_panel=OPERATOR)
 remote(app, "whoami", EVERYONE)(party.whoami)
 app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)
 app.add_typer(fund.app, name="fund", rich_help_panel=EVERYONE)

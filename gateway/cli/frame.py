@@ -78,8 +78,10 @@ def group(summary: str) -> typer.Typer:
     return typer.Typer(help=summary, no_args_is_help=True)
 
 
-def offline(app: typer.Typer, name: str, panel: str | None = None) -> Callable[[_Offline], None]:
-    """Registers a command that needs no gateway."""
+def offline(
+    app: typer.Typer, name: str | None, panel: str | None = None
+) -> Callable[[_Offline], None]:
+    """Registers a command that needs no gateway; without a name what a group does by itself."""
 
     def register(body: _Offline) -> None:
         def run(lang: Language | None, json: bool, **given: Any) -> int | None:  # noqa: ANN401 - the command's own
@@ -111,7 +113,7 @@ def remote(app: typer.Typer, name: str, panel: str | None = None) -> Callable[[_
 
 def _register(
     app: typer.Typer,
-    name: str,
+    name: str | None,
     panel: str | None,
     body: Callable[..., object],
     run: Callable[..., int | None],
@@ -135,7 +137,10 @@ def _register(
     command.__signature__ = Signature(  # type: ignore[attr-defined] # inspect honours it
         [*(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own), *shared]
     )
-    app.command(name, help=getdoc(body), rich_help_panel=panel)(command)
+    if name is None:
+        app.callback(invoke_without_command=True, help=getdoc(body))(command)
+    else:
+        app.command(name, help=getdoc(body), rich_help_panel=panel)(command)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The contract's names as people read them."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -8,6 +9,8 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from gateway.domain import case_words as words
 from gateway.domain.describe import Language
+from gateway.domain.errors import MESSAGES_ZH, Reason
+from gateway.domain.money import format_minor
 from gateway.domain.resend import Blocker
 
 
@@ -80,6 +83,82 @@ ZH: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+
+EVENTS_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "FOUND": "发现",
+        "RENAMED": "改判",
+        "ASSIGNED": "分派",
+        "COMMENTED": "备注",
+        "PROPOSED": "提议",
+        "APPROVED": "批准",
+        "REJECTED": "驳回",
+        "WITHDRAWN": "撤回提议",
+        "UNDONE": "撤销",
+        "ESCALATED": "升级",
+        "CLOSED": "结案",
+        "REOPENED": "重新打开",
+    }
+)
+"""What happens to a case, as `xinyi.v1.CaseEvent` names it."""
+
+FIELDS_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "own_id": "付款编号",
+        "reference": "参考号",
+        "batch_id": "批次",
+        "amount": "金额",
+        "account": "账户",
+        "currency": "币种",
+        "date": "日期",
+        "counterparty_account": "对方账号",
+        "counterparty_name": "对方名称",
+        "text": "摘要",
+    }
+)
+"""The fields that reconciliation compares."""
+
+RULES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "pin": "人工决定",
+        "own_id": "付款编号相同",
+        "reference": "参考号相同",
+        "declared_batch": "批次合计相符",
+        "returns": "退票对付款",
+        "fee_adjustment": "差额为手续费",
+        "amount_window": "金额与日期相符",
+        "subset_sum": "多笔合计相符",
+        "equal_amounts": "等额成组",
+    }
+)
+"""The rules of the matching kernel."""
+
+LIMITS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "candidates": ("候选过多，未搜完", "too many candidates: not searched to the end"),
+        "states": ("组合过多，未搜完", "too many combinations: not searched to the end"),
+        "account": ("账户搜索额度用尽", "the account's budget for searches was used up"),
+    }
+)
+"""What ended a search for a sum: in Chinese, in English."""
+
+COMPARED: Final[tuple[tuple[str, str, str], ...]] = (
+    ("other id", "付款编号不同", "other id"),
+    (r"amount differs by (?:difference_minor=)?(-?[0-9]+)", "金额差 {yuan}", "{yuan} apart"),
+    (r"difference_minor=(-?[0-9]+)", "差 {yuan}", "{yuan} apart"),
+    (r"charge=(.+)", "差额为 {0}", "the difference is {0}"),
+    (r"days=(-?[0-9]+)", "相差 {0} 天", "{0} days"),
+    (r"(-?[0-9]+) days?", "相差 {0} 天", "{0} days"),
+    (r"(-?[0-9]+) days? apart", "相差 {0} 天", "{0} days apart"),
+    (r"matched elsewhere with (\w+)", "已按“{rule}”匹配他处", "matched elsewhere: {rule}"),
+    (r"proposed elsewhere with (\w+)", "已按“{rule}”提议他处", "proposed elsewhere: {rule}"),
+    ("not unique", "与别的候选无从区分", "not unique"),
+    ("not proved", "仅此一个，但不足为凭", "the only one, but that is no proof"),
+    ("equal", "相同", "equal"),
+    ("cut", "被截短", "cut short"),
+    ("shared", "部分相同", "alike in part"),
+)
+"""What reconciliation says of a comparison, as patterns: in Chinese, in English."""
 
 TROUBLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -159,6 +238,55 @@ def label(kind: Enumeration, number: int, lang: Language) -> str:
 def cause(name: str, lang: Language) -> str:
     """The likely cause of a case in the person's language; its name where it is new."""
     return words.word(words.CAUSES_ZH, name, lang)
+
+
+def event(kind: str, lang: Language) -> str:
+    """What happened to a case, in the person's language; its name where it is new."""
+    return words.word(EVENTS_ZH, kind, lang)
+
+
+def compared_field(name: str, lang: Language) -> str:
+    """A field that was compared, in the person's language; its name where it is new."""
+    return words.word(FIELDS_ZH, name, lang)
+
+
+def rule(name: str, lang: Language) -> str:
+    """A rule in the person's language; its name where it is new."""
+    return words.word(RULES_ZH, name, lang)
+
+
+def passed(said: str, lang: Language) -> str:
+    """Why a match was made or a case left: its rule, or its kind and cause."""
+    known = {name.lower(): zh for name, zh in words.KINDS_ZH.items()}
+    known |= {**words.CAUSES_ZH, **RULES_ZH}
+    return " · ".join(words.word(known, each, lang) for each in said.split())
+
+
+def search_limit(name: str, lang: Language) -> str:
+    """What ended a search, in the person's language; its name where it is new."""
+    zh, en = LIMITS.get(name, (name, name))
+    return zh if lang == "zh" else en
+
+
+def comparison(said: str, lang: Language) -> str:
+    """What reconciliation says of a comparison, in the person's language; itself where new."""
+    for pattern, zh, en in COMPARED:
+        if found := re.fullmatch(pattern, said):
+            return _filled(zh if lang == "zh" else en, found.groups(), lang)
+    return said
+
+
+def _filled(sentence: str, said: tuple[str, ...], lang: Language) -> str:
+    """The sentence with what was said in its places: as it is, as yuan, or as a rule."""
+    first = said[0] if said else ""
+    yuan = format_minor(int(first)) if "{yuan}" in sentence else ""
+    return sentence.format(first, yuan=yuan, rule=rule(first, lang))
+
+
+def refusal(reason: str, message: str, lang: Language) -> str:
+    """Why one of many could not be done: the sentence of the reason in Chinese, or the message."""
+    known = reason in Reason.__members__
+    return MESSAGES_ZH[Reason(reason)] if known and lang == "zh" else message or reason
 
 
 def trouble(name: str, lang: Language) -> str:

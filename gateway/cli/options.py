@@ -24,6 +24,18 @@ def resource(collection: str) -> Callable[[str], str]:
     return read
 
 
+def in_fund(collection: str) -> Callable[[str], str]:
+    """Reads ``funds/f1/cases/c1``, or only ``f1/c1``."""
+
+    def read(text: str) -> str:
+        fund, slash, rest = text.partition("/")
+        if not slash:
+            raise typer.BadParameter("is not as listed, FUND/ID / 应如列表所示：基金/编号")
+        return text if fund == "funds" else f"funds/{fund}/{collection}/{rest}"
+
+    return read
+
+
 def person_name(text: str) -> str:
     """Reads ``firm/zhao`` or ``parties/firm/persons/zhao``."""
     party, slash, person = text.partition("/")
@@ -43,6 +55,16 @@ def amount_minor(text: str) -> int:
     if not read_minor:
         raise typer.BadParameter("must be above zero / 金额必须大于零")
     return read_minor
+
+
+def signed_minor(text: str) -> int:
+    """Reads ``1,234.56`` or ``-1,234.56`` as minor units.
+
+    Raises:
+        typer.BadParameter: it is no amount other than zero.
+    """
+    read_minor = amount_minor(text.removeprefix("-").removeprefix("+"))
+    return -read_minor if text.startswith("-") else read_minor
 
 
 def iso_date(text: str) -> date:
@@ -86,6 +108,15 @@ def announced(screen: Screen, given: str | None) -> str:
 
 _fund = resource("funds")
 
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: you have read it.")]
+Reason = Annotated[
+    str,
+    typer.Option(
+        "--reason",
+        metavar="TEXT",
+        help="Why; who reads it was not there. Name no private person.",
+    ),
+]
 Fund = Annotated[str, typer.Option("--fund", parser=_fund, metavar="FUND", help="The fund.")]
 OnlyFund = Annotated[
     str | None,

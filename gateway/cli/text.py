@@ -1,7 +1,7 @@
 """The contract's values as text."""
 
 from datetime import date
-from typing import Protocol
+from typing import Final, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date  # type: ignore[import-untyped] # it ships no stubs
@@ -9,6 +9,10 @@ from xinyi.v1.common_pb2 import Money
 
 from gateway.clock import BANK_ZONE
 from gateway.domain.money import EXPONENTS, format_minor
+
+SHORT_CASE_DIGITS: Final = 8
+"""Of the 32 of a case's id. Of a thousand cases of a fund two are alike once in ten thousand times;
+commands then say so."""
 
 
 class _NumberedDay(Protocol):
@@ -52,6 +56,28 @@ def moment(said: Timestamp) -> str:
 def last(name: str) -> str:
     """The last segment of a resource name."""
     return name.rpartition("/")[2]
+
+
+def short(name: str) -> str:
+    """A name as commands take it, without what is the same in all: ``f1/01234567`` of a case.
+
+    Of a case's id only so much is shown as tells it from the other open cases of its fund.
+    """
+    collection, _, rest = name.removeprefix("funds/").partition("/")[2].partition("/")
+    fund = name.removeprefix("funds/").partition("/")[0]
+    if not name.startswith("funds/") or not rest:
+        return name
+    return f"{fund}/{rest[:SHORT_CASE_DIGITS] if collection == 'cases' else rest}"
+
+
+def member(name: str) -> str:
+    """A bank entry or a line as `case match` takes it: ``E:e1``, ``L:12``."""
+    return f"{'E' if '/bankEntries/' in name else 'L'}:{last(name)}"
+
+
+def person(name: str) -> str:
+    """``party/person``; a run's name stays as it is."""
+    return name.removeprefix("parties/").replace("/persons/", "/")
 
 
 def joined(names: object) -> str:

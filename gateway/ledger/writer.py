@@ -268,6 +268,38 @@ async def _change_pending(
         await _change_book(conn, fund_id, book, changes[book])
 
 
+def settle_staged(table: str, which: str) -> str:
+    """As `settle_lines`, of many funds at once: the statement for rows that the caller has staged.
+
+    Args:
+        table: a table of the transaction with columns fund_id, line_number, value_date, and
+            settled_here, which becomes true where this is what settled the line. The funds must be
+            locked.
+        which: which rows of it, as a condition on `m`.
+    """
+    return f"""
+        WITH settled AS (
+            UPDATE disclosed_lines l SET settled = true, bank_value_date = m.value_date
+            FROM {table} m
+            WHERE {which} AND l.fund_id = m.fund_id AND l.line_number = m.line_number
+                AND NOT l.settled
+            RETURNING l.fund_id, l.line_number, l.book, l.amount_minor
+        ), moved AS (
+            SELECT fund_id, book,
+                coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0) AS in_minor,
+                coalesce(sum(amount_minor) FILTER (WHERE amount_minor < 0), 0) AS out_minor
+            FROM settled GROUP BY fund_id, book
+        ), booked AS (
+            UPDATE books b SET pending_in_minor = b.pending_in_minor - moved.in_minor,
+                pending_out_minor = b.pending_out_minor - moved.out_minor
+            FROM moved WHERE b.fund_id = moved.fund_id AND b.book = moved.book
+        )
+        UPDATE {table} m SET settled_here = true
+        FROM settled WHERE {which}
+            AND m.fund_id = settled.fund_id AND m.line_number = settled.line_number
+    """  # noqa: S608 - names and conditions of our own code
+
+
 async def _require_uncorrected(conn: AsyncConnection, fund_id: str, number: int) -> None:
     lines = t.disclosed_lines
     query = sa.select(lines.c.corrected_by).where(

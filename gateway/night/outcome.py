@@ -1,52 +1,31 @@
-"""What a run decides: a pure function of its snapshot, the day and the rules."""
+"""What a run writes of one shard: a pure function of what it was given and what the kernel made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.kernel import match
+from reconciliation.shards import unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import date
+    from collections.abc import Mapping
 
-    from gateway.night.snapshot import Account, Snapshot
-    from reconciliation.rules import Rules
+    from reconciliation.shards import Files
 
 _MEMBER: Final = ["side", "fund_id", "account_id", "member_id"]
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """The proof of one account, fen: closing - ledger - (open bank - open ledger) = difference.
-
-    Attributes:
-        account: what bank and ledger say.
-        bank_closing_minor: the last closing balance known, without a statement the opening one.
-        open_bank_minor: the sum of bank entries without a line.
-        open_ledger_minor: the sum of lines without a bank entry.
-        findings: why the account is not proved, a name and a sentence each.
-    """
-
-    account: Account
-    bank_closing_minor: int
-    open_bank_minor: int
-    open_ledger_minor: int
-    findings: tuple[str, ...]
-
-    @property
-    def difference_minor(self) -> int:
-        """What nothing explains."""
-        open_minor = self.open_bank_minor - self.open_ledger_minor
-        return self.bank_closing_minor - self.account.ledger_minor - open_minor
-
-    @property
-    def proved(self) -> bool:
-        """Whether the difference is zero and nothing else was found."""
-        return self.difference_minor == 0 and not self.findings
+_UNSEEN: Final = {
+    "bank_candidates": 0,
+    "ledger_candidates": 0,
+    "runner_up": "",
+    "expected_accidents": "",
+    "states": 0,
+    "search_limit": "",
+}
+"""What is kept of an explanation, and what it is where there is none. Evidence is not kept: it is a
+function of rows that never change."""
+_SAW: Final = list(_UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +40,102 @@ class Counts:
     proved_account_count: int
     unproved_account_count: int
 
+    def __add__(self, other: Counts) -> Counts:
+        """Those of both together."""
+        return Counts(
+            *(getattr(self, each.name) + getattr(other, each.name) for each in fields(Counts))
+        )
+
+
+ZERO: Final = Counts(0, 0, 0, 0, 0, 0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run writes.
+    """What a run writes of one shard.
 
     Attributes:
-        matches: one row a member: fund_id, match_id, side, account_id, member_id, status, rule,
-            allocated_minor, value_date (of the match: the latest day among its bank entries).
+        matches: one row a match: fund_id, match_id, account_id, rule, and what a search saw.
         cases: one row a case of a fund: fund_id, case_id, account_id, kind, cause, detail,
-            amount_minor (bank less ledger), oldest_date.
-        members: one row a member of a case: fund_id, case_id, side, member_id.
-        proofs: one an account.
-        counts: the figures.
+            amount_minor (bank less ledger), weight_minor (both together without signs),
+            oldest_date, and what a search saw.
+        members: one row a member of either: kind ("match" or "case"), fund_id, id, side,
+            account_id, member_id, amount_minor (what was open of it), value_date (of a match: the
+            latest day among its bank entries).
     """
 
     matches: pl.DataFrame
     cases: pl.DataFrame
     members: pl.DataFrame
-    proofs: tuple[Proof, ...]
-    counts: Counts
+
+    def without(self, stale: pl.DataFrame) -> Outcome:
+        """All but the matches and cases named (columns kind, fund_id, id)."""
+        if stale.is_empty():
+            return self
+        fallen = {kind: stale.filter(kind=kind) for kind in ("match", "case")}
+        return Outcome(
+            _lacking(self.matches, fallen["match"], "match_id"),
+            _lacking(self.cases, fallen["case"], "case_id"),
+            self.members.join(stale, on=["kind", "fund_id", "id"], how="anti"),
+        )
+
+    def made_by_rule(self) -> dict[str, int]:
+        """How many matches each rule made."""
+        return dict(self.matches.group_by("rule").len().sort("rule").iter_rows())
+
+    def open_minor(self) -> dict[tuple[str, str, str], int]:
+        """What is left open, fen, by fund, account and side."""
+        left = self.members.filter(kind="case")
+        sums = left.group_by("fund_id", "account_id", "side").agg(pl.col("amount_minor").sum())
+        return {(fund, account, side): total for fund, account, side, total in sums.iter_rows()}
+
+    def counts(self) -> Counts:
+        """The figures, of accounts none yet."""
+        matched_bank, matched_lines = self._by_side("match")
+        open_bank, open_lines = self._by_side("case")
+        return replace(
+            ZERO,
+            bank_entry_count=matched_bank + open_bank,
+            line_count=matched_lines + open_lines,
+            matched_bank_entry_count=matched_bank,
+            matched_line_count=matched_lines,
+            case_count=self.cases.height,
+        )
+
+    def _by_side(self, kind: str) -> tuple[int, int]:
+        members = self.members.filter(kind=kind)
+        on_bank = members.filter(side="bank").height
+        return on_bank, members.height - on_bank
 
 
-def decide(snapshot: Snapshot, day: date, rules: Rules) -> Outcome:
-    """Matches what is open, names the rest and proves the balances.
+def _lacking(rows: pl.DataFrame, stale: pl.DataFrame, name: str) -> pl.DataFrame:
+    return rows.join(stale, left_on=["fund_id", name], right_on=["fund_id", "id"], how="anti")
 
-    Raises:
-        reconciliation.matching.kernel.ConservationError: an open item ended nowhere, or twice.
-        reconciliation.frames.InputError: the snapshot does not fit the kernel's shapes.
+
+def decide(given: Mapping[str, pl.DataFrame], made: Files) -> Outcome:
+    """What is written of a shard.
+
+    Args:
+        given: ``bank`` and ``ledger``, as the kernel had them.
+        made: what `shards.solve` gave.
     """
-    result = match(snapshot.bank, snapshot.ledger, rules, day, snapshot.closed)
-    agreed = result.matches.filter(status="automatic")
-    matches = _with_value_date(_by_fund(agreed), snapshot)
-    open_ = pl.concat([result.cases, proposals(result.matches)])
-    members = _with_date(_by_fund(open_), snapshot)
-    cases = _cases(members)
-    proofs = tuple(_proofs(snapshot.accounts, members, day))
+    result = {name: unpacked(content) for name, content in made.items()}
+    dates = _dates(given)
+    # What a person decided stands already.
+    agreed = result["matches"].filter(pl.col("status") == "automatic", pl.col("rule") != "pin")
+    open_ = pl.concat([result["cases"], proposals(result["matches"])])
+    matched = _dated(_by_fund(agreed), dates)
+    left = _dated(_by_fund(open_), dates)
+    saw = result["explanations"].select("id", *_SAW)
     return Outcome(
-        matches=matches,
-        cases=cases,
-        members=members.select("fund_id", "case_id", "side", "member_id"),
-        proofs=proofs,
-        counts=_counts(agreed, open_, cases, proofs),
+        matches=_with_sight(_matches(matched), "match_id", saw),
+        cases=_with_sight(_cases(left), "case_id", saw),
+        members=pl.concat(
+            [
+                _members(matched, "match", "match_id", "allocated_minor"),
+                _members(left, "case", "case_id", "amount_minor"),
+            ]
+        ),
     )
 
 
@@ -140,16 +173,16 @@ def _by_fund(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _dates(snapshot: Snapshot) -> pl.DataFrame:
+def _dates(given: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """The day of every row, and the bank's value date where there is one."""
-    bank = snapshot.bank.select(
+    bank = given["bank"].select(
         "account_id",
         side=pl.lit("bank"),
         member_id="entry_id",
         date="booking_date",
         value_date=pl.coalesce("value_date", "booking_date"),
     )
-    ledger = snapshot.ledger.select(
+    ledger = given["ledger"].select(
         "account_id",
         side=pl.lit("ledger"),
         member_id="line_id",
@@ -159,78 +192,41 @@ def _dates(snapshot: Snapshot) -> pl.DataFrame:
     return _by_fund(pl.concat([bank, ledger]))
 
 
-def _with_date(members: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
-    dates = _dates(snapshot).select(*_MEMBER, "date")
+def _dated(members: pl.DataFrame, dates: pl.DataFrame) -> pl.DataFrame:
     return members.join(dates, on=_MEMBER, how="left", maintain_order="left")
 
 
-def _with_value_date(matches: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
-    dates = _dates(snapshot).select(*_MEMBER, "value_date")
-    dated = matches.join(dates, on=_MEMBER, how="left", maintain_order="left")
-    return dated.with_columns(pl.col("value_date").max().over("match_id"))
+def _matches(members: pl.DataFrame) -> pl.DataFrame:
+    return members.select("fund_id", "match_id", "account_id", "rule").unique(maintain_order=True)
+
+
+def _members(rows: pl.DataFrame, kind: str, name: str, amount: str) -> pl.DataFrame:
+    return rows.select(
+        "fund_id",
+        "side",
+        "account_id",
+        "member_id",
+        pl.lit(kind).alias("kind"),
+        pl.col(name).alias("id"),
+        pl.col(amount).alias("amount_minor"),
+        pl.col("value_date").max().over("fund_id", name),
+    )
 
 
 def _cases(members: pl.DataFrame) -> pl.DataFrame:
     """One row a case; of a case that reaches over two funds each fund has its own members only."""
-    signed = (
-        pl.when(pl.col("side") == "bank")
-        .then(pl.col("amount_minor"))
-        .otherwise(-pl.col("amount_minor"))
-    )
+    amount = pl.col("amount_minor")
+    signed = pl.when(pl.col("side") == "bank").then(amount).otherwise(-amount)
     first = [pl.col(name).first() for name in ("account_id", "kind", "cause", "detail")]
     return members.group_by("fund_id", "case_id", maintain_order=True).agg(
-        *first, amount_minor=signed.sum(), oldest_date=pl.col("date").min()
+        *first,
+        amount_minor=signed.sum(),
+        weight_minor=amount.abs().sum(),
+        oldest_date=pl.col("date").min(),
     )
 
 
-def _proofs(accounts: tuple[Account, ...], members: pl.DataFrame, day: date) -> Iterator[Proof]:
-    sums = members.group_by("fund_id", "account_id", "side").agg(pl.col("amount_minor").sum())
-    open_minor = {(fund, account, side): total for fund, account, side, total in sums.iter_rows()}
-    for account in accounts:
-        key = (account.fund_id, account.account_id)
-        closing = account.closing_minor
-        yield Proof(
-            account=account,
-            bank_closing_minor=account.opening_minor if closing is None else closing,
-            open_bank_minor=open_minor.get((*key, "bank"), 0),
-            open_ledger_minor=open_minor.get((*key, "ledger"), 0),
-            findings=tuple(_findings(account, day)),
-        )
-
-
-def _findings(account: Account, day: date) -> Iterator[str]:
-    """What is wrong with the bank's side, before any arithmetic."""
-    until = account.covered_until
-    if until is None:
-        yield f"statement_missing: there is no statement up to {day}"
-    elif until < day:
-        yield f"statement_missing: no statement covers {day}, the last one ends on {until}"
-    if account.inconsistent:
-        yield f"inconsistent: opening and entries of the statement to {until} miss its closing"
-    if account.broken_on is not None:
-        yield (
-            f"discontinuous: the statement from {account.broken_on} does not open with the closing"
-            " balance before it"
-        )
-
-
-def _counts(
-    agreed: pl.DataFrame, open_: pl.DataFrame, cases: pl.DataFrame, proofs: tuple[Proof, ...]
-) -> Counts:
-    matched_bank, matched_lines = _by_side(agreed)
-    open_bank, open_lines = _by_side(open_)
-    proved = sum(proof.proved for proof in proofs)
-    return Counts(
-        bank_entry_count=matched_bank + open_bank,
-        line_count=matched_lines + open_lines,
-        matched_bank_entry_count=matched_bank,
-        matched_line_count=matched_lines,
-        case_count=cases.height,
-        proved_account_count=proved,
-        unproved_account_count=len(proofs) - proved,
-    )
-
-
-def _by_side(members: pl.DataFrame) -> tuple[int, int]:
-    on_bank = members.filter(pl.col("side") == "bank").height
-    return on_bank, members.height - on_bank
+def _with_sight(rows: pl.DataFrame, name: str, saw: pl.DataFrame) -> pl.DataFrame:
+    """With what the search saw, where there was one."""
+    joined = rows.join(saw, left_on=name, right_on="id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col(each).fill_null(_UNSEEN[each]) for each in _SAW)

@@ -1,31 +1,31 @@
-"""Where runs are kept: their beginning, their end, and all that they decide."""
+"""Where runs are kept: who works on one, how far it is, and how it ended."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
 
-import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from gateway.domain.errors import GatewayError, Kind, Reason, invalid, not_found
-from gateway.ledger.writer import settle_lines
-from gateway.night.outcome import Counts
+from gateway.night.outcome import ZERO, Counts
 from gateway.store import tables as t
+from reconciliation.archive import output_digest
+from reconciliation.rules import RuleRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.night.outcome import Outcome, Proof
+    from gateway.store import Row, Select, Store
+    from reconciliation.archive import Manifest
+    from reconciliation.rules import Rules
 
 _LOCK_ID: Final = 0x58494E59_49474854
-_ROWS_A_STATEMENT: Final = 5_000
-_ZERO: Final = Counts(0, 0, 0, 0, 0, 0, 0)
 _RUNNING: Final = t.runs.c.state == "RUNNING"
 
 
@@ -38,10 +38,18 @@ class Run:
         date: the day to the end of which it reconciled.
         state: ``RUNNING``, ``DONE`` or ``FAILED``.
         rules_version: version and SHA-256 of the rules.
-        input_digest: SHA-256 of its input; empty until it is done.
+        input_digest: SHA-256 of its input; empty until that is read.
+        output_digest: SHA-256 of what the kernel made of it; empty until it is done.
         counts: its figures; zero until it is done.
+        engine: ``local`` or ``ray``.
+        shard_count: into how many shards its input is divided; zero until that is read.
+        written_shard_count: how many of them are done.
+        demoted_rules: rules that persons took back too often: what they found was only proposed.
         started_at: when it began.
         ended_at: when it ended, None while it goes on.
+        undone_at: when a person undid it, None if nobody did.
+        undone_by: who did.
+        undo_reason: why.
     """
 
     run_id: str
@@ -49,9 +57,30 @@ class Run:
     state: str
     rules_version: str
     input_digest: str
+    output_digest: str
     counts: Counts
+    engine: str
+    shard_count: int
+    written_shard_count: int
+    demoted_rules: tuple[str, ...]
     started_at: datetime
     ended_at: datetime | None
+    undone_at: datetime | None
+    undone_by: str
+    undo_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A run in the hands of one process; whoever takes it over ends this lease.
+
+    Attributes:
+        run_id: the run.
+        owner: the process.
+    """
+
+    run_id: str
+    owner: str
 
 
 async def load_run(conn: AsyncConnection, run_id: str) -> Run:
@@ -60,225 +89,255 @@ async def load_run(conn: AsyncConnection, run_id: str) -> Run:
     Raises:
         GatewayError: RESOURCE_NOT_FOUND.
     """
-    kept = sa.select(*(t.runs.c[field.name] for field in fields(Run)))
-    newest = kept.order_by(t.runs.c.started_at.desc(), t.runs.c.run_id.desc()).limit(1)
-    query = newest if run_id == "latest" else kept.where(t.runs.c.run_id == run_id)
+    kept = _kept_runs()
+    query = kept.limit(1) if run_id == "latest" else kept.where(t.runs.c.run_id == run_id)
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         raise not_found(f"reconciliationRuns/{run_id}")
-    return Run(**{**row._mapping, "counts": Counts(**row.counts)})  # noqa: SLF001 - its documented name
+    return _run(row)
 
 
-async def lock(conn: AsyncConnection) -> None:
-    """Makes this the only run until the transaction ends, even if its process dies.
+async def list_runs(
+    conn: AsyncConnection, after: Sequence[object] | None, limit: int
+) -> tuple[Run, ...]:
+    """Runs, the newest first; `after` is the beginning and the id of the last one seen."""
+    query = _kept_runs().limit(limit)
+    if after is not None:
+        query = query.where(sa.tuple_(*_NEWEST) < tuple(after))
+    return tuple(_run(row) for row in await conn.execute(query))
+
+
+_NEWEST: Final = (t.runs.c.started_at, t.runs.c.run_id)
+
+
+def _kept_runs() -> Select:
+    written = (
+        sa.select(sa.func.count())
+        .where(t.run_shards.c.run_id == t.runs.c.run_id, t.run_shards.c.written_at.is_not(None))
+        .scalar_subquery()
+    )
+    kept = sa.select(t.runs, written.label("written_shard_count"))
+    return kept.order_by(*(column.desc() for column in _NEWEST))
+
+
+def _run(row: Row) -> Run:
+    values = {name: getattr(row, name) for name in Run.__slots__}
+    values |= {"counts": Counts(**row.counts), "demoted_rules": tuple(row.demoted_rules)}
+    return Run(**values)
+
+
+# --- one runner ---------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def only_runner(store: Store) -> AsyncIterator[None]:
+    """Makes this the only run inside the block; the lock dies with the process or its connection.
 
     Raises:
         GatewayError: RUN_IN_PROGRESS.
     """
-    if not (
-        await conn.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK_ID)))
-    ).scalar_one():
-        # It passes by itself: the same request id may be tried again.
+    async with store.engine.connect() as conn:
+        await conn.execution_options(isolation_level="AUTOCOMMIT")
+        locked = await conn.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK_ID)))
+        if not locked:
+            # It passes by itself: the same request id may be tried again.
+            raise GatewayError(
+                Kind.UNAVAILABLE, Reason.RUN_IN_PROGRESS, "another run is going on; try again"
+            )
+        try:
+            yield
+        finally:
+            # Closed, not given back: no connection of the pool may keep the lock.
+            await conn.invalidate()
+
+
+async def fence(conn: AsyncConnection, lease: Lease) -> None:
+    """Lets only the owner of a running run write; nobody takes it over until this is committed.
+
+    Raises:
+        GatewayError: RUN_IN_PROGRESS once another process has taken it over, or it has ended.
+    """
+    query = sa.select(t.runs.c.run_id).where(_is(lease)).with_for_update(read=True)
+    if (await conn.execute(query)).one_or_none() is None:
         raise GatewayError(
-            Kind.UNAVAILABLE, Reason.RUN_IN_PROGRESS, "another run is going on; try again"
+            Kind.UNAVAILABLE, Reason.RUN_IN_PROGRESS, "another process has taken this run over"
         )
 
 
+def _is(lease: Lease) -> sa.ColumnElement[bool]:
+    return _RUNNING & (t.runs.c.run_id == lease.run_id) & (t.runs.c.owner == lease.owner)
+
+
+# --- from beginning to end ----------------------------------------------------------------------
+
+
+async def unfinished(conn: AsyncConnection) -> Row | None:
+    """The run that a process left behind. Whoever is the only runner knows that it is dead."""
+    return (await conn.execute(sa.select(t.runs).where(_RUNNING))).one_or_none()
+
+
+async def take_over(conn: AsyncConnection, lease: Lease) -> None:
+    """Goes on with a run that another process began; what that one still writes is refused."""
+    await conn.execute(
+        t.runs.update().where(_RUNNING, t.runs.c.run_id == lease.run_id).values(owner=lease.owner)
+    )
+
+
 async def begin(
-    conn: AsyncConnection, run_id: str, day: date, rules_version: str, now: datetime
+    conn: AsyncConnection,
+    lease: Lease,
+    *,
+    day: date,
+    rules_version: str,
+    engine: str,
+    demoted: Sequence[str],
+    now: datetime,
 ) -> None:
-    """Notes that a run has begun. Whoever holds the lock knows that no other run is alive.
+    """Notes that a run has begun; one that was left behind has failed.
 
     Raises:
         GatewayError: FIELD_INVALID where a later day is reconciled already: cases of that day would
             be lost.
     """
-    done = sa.select(sa.func.max(t.runs.c.date)).where(t.runs.c.state == "DONE")
-    latest = (await conn.execute(done)).scalar_one()
+    latest = await conn.scalar(sa.select(sa.func.max(t.runs.c.date)).where(_DONE))
     if latest is not None and latest > day:
         raise invalid(Reason.FIELD_INVALID, "date", f"is before {latest}, reconciled already")
-    await _end(conn, _RUNNING, "FAILED", now)
+    await conn.execute(t.runs.update().where(_RUNNING).values(state="FAILED", ended_at=now))
     await conn.execute(
         t.runs.insert().values(
-            run_id=run_id,
+            run_id=lease.run_id,
             date=day,
             state="RUNNING",
             rules_version=rules_version,
-            counts=asdict(_ZERO),
+            engine=engine,
+            owner=lease.owner,
+            demoted_rules=list(demoted),
+            counts=asdict(ZERO),
             started_at=now,
         )
     )
 
 
-async def fail(conn: AsyncConnection, run_id: str, now: datetime) -> None:
-    """Notes that a run broke off; nothing of what it decided was kept."""
-    await _end(conn, _RUNNING & (t.runs.c.run_id == run_id), "FAILED", now)
+_DONE: Final = t.runs.c.state == "DONE"
 
 
-async def finish(
-    conn: AsyncConnection, run_id: str, input_digest: str, counts: Counts, now: datetime
-) -> None:
-    """Notes that a run is done."""
-    await _end(
-        conn,
-        _RUNNING & (t.runs.c.run_id == run_id),
-        "DONE",
-        now,
-        input_digest=input_digest,
-        counts=asdict(counts),
+async def plan(conn: AsyncConnection, lease: Lease, manifest: Manifest) -> None:
+    """Notes the shards that a run's input is divided into; again, it changes nothing."""
+    await fence(conn, lease)
+    rows = [
+        {
+            "run_id": lease.run_id,
+            "shard": number,
+            "first_fund_id": shard.first,
+            "last_fund_id": shard.last,
+            "input_digest": output_digest([shard.files[name] for name in sorted(shard.files)]),
+        }
+        for number, shard in enumerate(manifest.shards)
+    ]
+    await conn.execute(pg.insert(t.run_shards).on_conflict_do_nothing(), rows)
+    values = {"shard_count": len(rows), "input_digest": manifest.input_digest}
+    await conn.execute(t.runs.update().where(_is(lease)).values(values))
+
+
+async def written_shards(conn: AsyncConnection, lease: Lease) -> frozenset[int]:
+    """The shards that are done."""
+    shards = t.run_shards.c
+    query = sa.select(shards.shard).where(
+        shards.run_id == lease.run_id, shards.written_at.is_not(None)
     )
+    return frozenset(await conn.scalars(query))
 
 
-async def _end(
+async def mark_written(  # noqa: PLR0913 - what is kept of a shard
     conn: AsyncConnection,
-    which: sa.ColumnElement[bool],
-    state: str,
+    lease: Lease,
+    shard: int,
+    *,
+    digest: str,
+    counts: Counts,
+    made: Mapping[str, int],
+    left_out: int,
     now: datetime,
-    **values: object,
 ) -> None:
-    await conn.execute(t.runs.update().where(which).values(state=state, ended_at=now, **values))
+    """Notes that a shard is done, in the transaction that wrote it."""
+    shards = t.run_shards
+    told = {**asdict(counts), "made": dict(made), "left_out": left_out}
+    await conn.execute(
+        shards.update()
+        .where(shards.c.run_id == lease.run_id, shards.c.shard == shard)
+        .values(output_digest=digest, counts=told, written_at=now)
+    )
 
 
-# --- what it decided --------------------------------------------------------------------------
+async def finish(conn: AsyncConnection, lease: Lease, now: datetime) -> None:
+    """Notes that a run is done, with what its shards add up to."""
+    await fence(conn, lease)
+    shards = t.run_shards.c
+    query = sa.select(shards.output_digest, shards.counts).where(shards.run_id == lease.run_id)
+    rows = (await conn.execute(query.order_by(shards.shard))).all()
+    counts = sum((_counts(row.counts) for row in rows), ZERO)
+    await conn.execute(
+        t.runs.update()
+        .where(_is(lease))
+        .values(
+            state="DONE",
+            ended_at=now,
+            counts=asdict(counts),
+            output_digest=output_digest([row.output_digest for row in rows]),
+        )
+    )
 
 
-async def write(
-    conn: AsyncConnection, run_id: str, day: date, outcome: Outcome, now: datetime
-) -> None:
-    """Writes matches, settlements, cases and proofs.
+def _counts(told: Mapping[str, int]) -> Counts:
+    return Counts(**{name: told[name] for name in Counts.__slots__})
 
-    Raises:
-        GatewayError: STORE_UNAVAILABLE if a matched row was closed otherwise since it was read.
+
+async def fail(conn: AsyncConnection, lease: Lease, now: datetime) -> None:
+    """Notes that a run broke off; shards that were done by then stay done."""
+    await conn.execute(t.runs.update().where(_is(lease)).values(state="FAILED", ended_at=now))
+
+
+# --- what earlier runs tell ---------------------------------------------------------------------
+
+
+async def last_done(conn: AsyncConnection, before: str) -> datetime | None:
+    """When the last run before this one began that came to its end."""
+    query = sa.select(sa.func.max(t.runs.c.started_at)).where(_DONE, t.runs.c.run_id != before)
+    moment: datetime | None = await conn.scalar(query)
+    return moment
+
+
+_RECORDS: Final = sa.text("""
+    WITH made AS (
+        SELECT runs.rules_version, each.key AS rule, sum(each.value::bigint)::bigint AS count,
+            max(runs.started_at) AS last
+        FROM runs JOIN run_shards USING (run_id)
+        CROSS JOIN LATERAL jsonb_each_text(run_shards.counts -> 'made') each
+        WHERE runs.undone_at IS NULL
+        GROUP BY runs.rules_version, each.key
+    ), reversed AS (
+        SELECT rules_version, rule, count(*) AS count FROM matches
+        WHERE kept_apart AND status = 'automatic' GROUP BY rules_version, rule
+    )
+    SELECT rules_version, rule,
+        greatest(coalesce(made.count, 0), coalesce(reversed.count, 0)) AS made,
+        coalesce(reversed.count, 0) AS reversed
+    FROM made FULL JOIN reversed USING (rules_version, rule)
+    ORDER BY max(made.last) OVER (PARTITION BY rules_version) DESC NULLS LAST,
+        rules_version DESC, rule
+""")
+
+
+async def rule_records(conn: AsyncConnection) -> tuple[RuleRecord, ...]:
+    """How often each rule has matched, and how often persons took it apart; newest rules first.
+
+    Matches are counted by the shards that wrote them: nobody counts a nation's matches each night.
     """
-    await _lock_funds(conn, outcome.matches["fund_id"].unique().sort().to_list())
-    await _insert_matches(conn, run_id, day, outcome.matches, now)
-    await _close_rows(conn, outcome.matches, day)
-    await _settle(conn, outcome.matches)
-    await _write_cases(conn, run_id, outcome, now)
-    await _insert_rows(
-        conn, t.balance_proofs.insert(), [_proof_row(each, run_id, day) for each in outcome.proofs]
-    )
+    rows = await conn.execute(_RECORDS)
+    return tuple(RuleRecord(*row) for row in rows)
 
 
-async def _insert_matches(
-    conn: AsyncConnection, run_id: str, day: date, members: pl.DataFrame, now: datetime
-) -> None:
-    shared = ["fund_id", "match_id", "account_id", "status", "rule"]
-    groups = members.select(shared).unique(maintain_order=True)
-    version = sa.select(t.runs.c.rules_version).where(t.runs.c.run_id == run_id)
-    made = {
-        "made_by": run_id,
-        "rules_version": (await conn.execute(version)).scalar_one(),
-        "date": day,
-        "created_at": now,
-    }
-    await _insert(conn, t.matches.insert(), groups, **made)
-    columns = ["fund_id", "match_id", "side", "member_id", "account_id", "allocated_minor"]
-    await _insert(conn, t.match_members.insert(), members.select(columns), made_by=run_id)
-
-
-async def _lock_funds(conn: AsyncConnection, fund_ids: Sequence[str]) -> None:
-    """Whoever writes to a fund locks it first; always in this order, so nobody waits in a ring."""
-    funds = t.funds.c.fund_id
-    query = sa.select(funds).where(funds.in_(fund_ids)).order_by(funds).with_for_update()
-    await conn.execute(query)
-
-
-async def _insert(
-    conn: AsyncConnection, statement: sa.Insert, frame: pl.DataFrame, **constants: object
-) -> None:
-    for part in frame.iter_slices(_ROWS_A_STATEMENT):
-        await _insert_rows(conn, statement, [{**row, **constants} for row in part.to_dicts()])
-
-
-async def _insert_rows(
-    conn: AsyncConnection, statement: sa.Insert, rows: Sequence[Mapping[str, Any]]
-) -> None:
-    if rows:
-        await conn.execute(statement, rows)
-
-
-_TEXTS: Final = pg.ARRAY(sa.Text)
-_BOUND: Final[tuple[sa.BindParameter[Any], ...]] = (
-    sa.bindparam("funds", type_=_TEXTS),
-    sa.bindparam("members", type_=_TEXTS),
-    sa.bindparam("matches", type_=_TEXTS),
-    sa.bindparam("day", type_=sa.Date),
-)
-_CLOSE: Final = {
-    "bank": sa.text("""
-        UPDATE bank_entries AS row SET match_id = v.match_id, match_date = :day
-        FROM unnest(:funds, :members, :matches) AS v (fund_id, member_id, match_id)
-        WHERE row.fund_id = v.fund_id AND row.bank_entry_id = v.member_id AND row.match_id = ''
-    """).bindparams(*_BOUND),
-    "ledger": sa.text("""
-        UPDATE disclosed_lines AS row SET match_id = v.match_id, match_date = :day
-        FROM unnest(:funds, :members, :matches) AS v (fund_id, member_id, match_id)
-        WHERE row.fund_id = v.fund_id AND row.line_number = v.member_id::bigint
-            AND row.match_id = ''
-    """).bindparams(*_BOUND),
-}
-
-
-async def _close_rows(conn: AsyncConnection, matches: pl.DataFrame, day: date) -> None:
-    """Names its match in every matched row."""
-    for side, statement in _CLOSE.items():
-        for part in matches.filter(pl.col("side") == side).iter_slices(_ROWS_A_STATEMENT):
-            result = await conn.execute(
-                statement,
-                {
-                    "funds": part["fund_id"].to_list(),
-                    "members": part["member_id"].to_list(),
-                    "matches": part["match_id"].to_list(),
-                    "day": day,
-                },
-            )
-            if result.rowcount != part.height:
-                raise _overtaken()
-
-
-def _overtaken() -> GatewayError:
-    return GatewayError(
-        Kind.UNAVAILABLE,
-        Reason.STORE_UNAVAILABLE,
-        "a line was closed while the run read: run again",
-    )
-
-
-async def _settle(conn: AsyncConnection, matches: pl.DataFrame) -> None:
-    """The bank has confirmed what is matched: lines that are pending still are settled."""
-    lines = matches.filter(pl.col("side") == "ledger").sort("fund_id", "member_id")
-    columns = lines.select("fund_id", pl.col("member_id").cast(pl.Int64), "value_date")
-    for fund_id, rows in groupby(columns.iter_rows(), key=lambda row: row[0]):
-        value_dates = {number: value_date for _, number, value_date in rows}
-        await settle_lines(conn, fund_id, value_dates)
-
-
-async def _write_cases(conn: AsyncConnection, run_id: str, outcome: Outcome, now: datetime) -> None:
-    """A case that is found again is the same case, however it is called now; the others close."""
-    statement = pg.insert(t.cases)
-    found = {name: statement.excluded[name] for name in ("run_id", "kind", "cause", "detail")}
-    upsert = statement.on_conflict_do_update(
-        index_elements=["fund_id", "case_id"], set_={**found, "open": sa.true()}
-    )
-    await _insert(conn, upsert, outcome.cases, run_id=run_id, open=True, opened_at=now)
-    members = pg.insert(t.case_members).on_conflict_do_nothing()
-    await _insert(conn, members, outcome.members)
-    gone = t.cases.c.open & (t.cases.c.run_id != run_id)
-    await conn.execute(t.cases.update().where(gone).values(open=False))
-
-
-def _proof_row(proof: Proof, run_id: str, day: date) -> dict[str, object]:
-    return {
-        "run_id": run_id,
-        "fund_id": proof.account.fund_id,
-        "account_id": proof.account.account_id,
-        "date": day,
-        "bank_closing_minor": proof.bank_closing_minor,
-        "ledger_minor": proof.account.ledger_minor,
-        "open_bank_minor": proof.open_bank_minor,
-        "open_ledger_minor": proof.open_ledger_minor,
-        "difference_minor": proof.difference_minor,
-        "proved": proof.proved,
-        "findings": list(proof.findings),
-    }
+async def demoted(conn: AsyncConnection, rules: Rules) -> tuple[str, ...]:
+    """The automatic rules that persons have had to take back too often under these rules."""
+    version = rules.label()
+    return rules.demoted(r for r in await rule_records(conn) if r.rules_version == version)

@@ -12,16 +12,13 @@ import structlog
 from gateway.clock import BANK_ZONE
 from gateway.domain.errors import GatewayError, Reason
 from gateway.ids import new_id
-from gateway.night.nightly import run
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
     from datetime import date, datetime, time
 
-    from gateway.clock import Clock
-    from gateway.store import Store
-    from reconciliation.rules import Rules
+    from gateway.night.nightly import Nights
 
 _DAY: Final = timedelta(days=1)
 _MOST_DAYS: Final = 31
@@ -37,16 +34,12 @@ class Schedule:
     """Runs the night by itself; a person may run it too, at any time.
 
     Attributes:
-        store: the database.
-        clock: the present moment.
+        nights: what runs it.
         at: from this hour on, on the banks' wall clock, the day before is reconciled.
-        rules: what the runs hold to.
     """
 
-    store: Store
-    clock: Clock
+    nights: Nights
     at: time
-    rules: Rules
 
     async def run_due(self) -> int:
         """Reconciles each day that is due and not reconciled, the oldest first.
@@ -56,7 +49,7 @@ class Schedule:
             process runs the night, nothing is done here.
         """
         done = 0
-        for day in due_days(self.clock(), self.at, await self._last_done()):
+        for day in due_days(self.nights.clock(), self.at, await self._last_done()):
             if await self._broke_off_lately() or not await self._run(day):
                 break
             done += 1
@@ -64,7 +57,7 @@ class Schedule:
 
     async def _run(self, day: date) -> bool:
         try:
-            await run(self.store, self.clock, day, self.rules, new_id("run-", self.clock()))
+            await self.nights.run(day, new_id("run-", self.nights.clock()))
         except GatewayError as refusal:
             if refusal.reason is not Reason.RUN_IN_PROGRESS:
                 raise
@@ -74,16 +67,16 @@ class Schedule:
 
     async def _last_done(self) -> date | None:
         query = sa.select(sa.func.max(t.runs.c.date)).where(t.runs.c.state == "DONE")
-        async with self.store.transaction(GATEWAY) as conn:
+        async with self.nights.store.transaction(GATEWAY) as conn:
             last: date | None = await conn.scalar(query)
         return last
 
     async def _broke_off_lately(self) -> bool:
-        since = self.clock() - _PAUSE
+        since = self.nights.clock() - _PAUSE
         query = sa.select(t.runs.c.run_id).where(
             t.runs.c.state == "FAILED", t.runs.c.ended_at > since
         )
-        async with self.store.transaction(GATEWAY) as conn:
+        async with self.nights.store.transaction(GATEWAY) as conn:
             return await conn.scalar(query.limit(1)) is not None
 
 

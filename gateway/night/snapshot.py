@@ -1,120 +1,202 @@
-"""What a run looks at, read as of one moment.
+"""What a run looks at, read as of one moment and kept on disk before anything is decided.
 
-An account is named ``fund/account`` towards the kernel, which never pairs two accounts: so nothing
-is ever paired across funds (Trust Law art. 29).
+It is read by ADBC straight into frames, shard by shard, so that memory is bounded by a shard. An
+account is named ``fund/account`` towards the kernel, which never pairs two accounts: so nothing is
+ever paired across funds (Trust Law art. 29).
 """
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # it ships no types
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
+from gateway.night.figures import NIGHT, figures
+from gateway.store import GATEWAY
 from gateway.store import tables as t
+from gateway.store.engine import APPLICATION_ROLE
+from reconciliation.archive import manifest_of
 from reconciliation.frames import BANK, LEDGER
+from reconciliation.matching.pins import PINS
+from reconciliation.shards import Span, divide
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import date
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import date, datetime
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from gateway.store import Store
+    from reconciliation.archive import Archive, Manifest
+    from reconciliation.rules import Rules
 
-_ROWS_A_PART: Final = 20_000
-_CLOSED: Final[Mapping[str, pl.DataType]] = {
-    "side": pl.String(),
-    "account_id": pl.String(),
-    "member_id": pl.String(),
-}
+    _Query = Callable[[sa.ColumnElement[bool]], sa.Select[Any]]
 
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A bank account at the end of the day, for its proof; amounts in fen.
-
-    Attributes:
-        fund_id: its fund.
-        account_id: its id within the fund.
-        opening_minor: what the bank had when the gateway took the account over.
-        ledger_minor: the sum of its disclosed lines.
-        covered_until: last day of its last statement; None without any.
-        closing_minor: closing balance of that statement; None without any.
-        inconsistent: whether the opening balance and the entries of that statement do not make its
-            closing balance.
-        broken_on: first day of the first statement whose opening balance is not the closing balance
-            before it; None where the chain holds.
-    """
-
-    fund_id: str
-    account_id: str
-    opening_minor: int
-    ledger_minor: int
-    covered_until: date | None
-    closing_minor: int | None
-    inconsistent: bool
-    broken_on: date | None
+_DIALECT: Final = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own omission
+_BIND: Final = sa.text(
+    "SELECT set_config('role', :role, true) AS role, set_config('xinyi.party', :party, true) AS own"
+).bindparams(role=APPLICATION_ROLE, party=GATEWAY.party_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The input of a run.
+class Reading:
+    """A connection for bulk reading, all of which sees the database as of one moment."""
 
-    Attributes:
-        bank: entries, columns as `reconciliation.frames.BANK`: the open ones, and closed ones that
-            share an id, a reference, or amount and day with an open one.
-        ledger: lines, columns as `reconciliation.frames.LEDGER`, likewise.
-        closed: side, account_id and member_id of the closed ones among them.
-        accounts: every account that the gateway had taken over by that day.
-    """
+    conn: adbc.Connection
 
-    bank: pl.DataFrame
-    ledger: pl.DataFrame
-    closed: pl.DataFrame
-    accounts: tuple[Account, ...]
-
-    def digest(self, day: date, rules_digest: str) -> str:
-        """SHA-256 over the day, the rules and every row, in hexadecimal."""
-        state = sha256(f"{day}|{rules_digest}".encode())
-        for frame in (self.bank, self.ledger, self.closed):
-            state.update(f"|{frame.height}|".encode())
-            for part in frame.sort(pl.all()).iter_slices(_ROWS_A_PART):
-                state.update(part.write_csv(include_header=False).encode())
-        state.update(repr(self.accounts).encode())
-        return state.hexdigest()
+    def frame(self, query: sa.Executable, **bound: object) -> pl.DataFrame:
+        """The rows of a query; blocks until they are here."""
+        if isinstance(query, sa.TextClause):
+            query = query.bindparams(**bound)
+        with self.conn.cursor() as cursor:
+            cursor.execute(_literal(query))
+            frame: pl.DataFrame = cursor.fetch_polars()
+        return frame
 
 
-async def read(conn: AsyncConnection, day: date) -> Snapshot:
-    """Everything open up to the end of `day`; `conn` must see one moment throughout."""
-    open_bank = await _frame(conn, _bank_rows(_is_open(_B, day)), BANK.columns)
-    open_ledger = await _frame(conn, _ledger_rows(_is_open(_D, day)), LEDGER.columns)
-    old_bank = await _frame(conn, _bank_rows(_is_related(_B, day)), BANK.columns)
-    old_ledger = await _frame(conn, _ledger_rows(_is_related(_D, day)), LEDGER.columns)
-    closed = pl.concat(
-        [
-            old_bank.select(pl.lit("bank").alias("side"), "account_id", member_id="entry_id"),
-            old_ledger.select(pl.lit("ledger").alias("side"), "account_id", member_id="line_id"),
+def _literal(query: sa.Executable) -> str:
+    """The query with its values in it: the driver's fast way takes no parameters."""
+    compiled = query.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]  # every query of ours is a clause
+    return str(compiled)
+
+
+@contextmanager
+def reading(store: Store) -> Iterator[Reading]:
+    """Opens a connection as the application, in the gateway's own scope."""
+    with closing(adbc.connect(_libpq_url(store.engine.url))) as conn:
+        opened = Reading(conn)
+        with conn.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        opened.frame(_BIND)
+        yield opened
+
+
+def _libpq_url(url: sa.URL) -> str:
+    """The URL as PostgreSQL's own library reads it, which calls one setting otherwise."""
+    query = {"sslmode" if key == "ssl" else key: value for key, value in url.query.items()}
+    return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+
+# --- the whole ----------------------------------------------------------------------------------
+
+
+def keep(
+    store: Store,
+    archive: Archive,
+    *,
+    day: date,
+    rules: Rules,
+    demoted: tuple[str, ...],
+    moment: datetime,
+    rows_a_shard: int,
+) -> Manifest:
+    """Reads what is open up to the end of `day` into the archive; blocks until it is there."""
+    with reading(store) as read:
+        counts = read.frame(_open_counts(day)).iter_rows()
+        spans = list(divide(counts, rows_a_shard)) or [Span("", "", 0)]
+        shards = [
+            archive.write_shard(number, span, frames(read, span, day))
+            for number, span in enumerate(spans)
         ]
-    )
-    return Snapshot(
-        pl.concat([open_bank, old_bank]),
-        pl.concat([open_ledger, old_ledger]),
-        closed.cast(dict(_CLOSED)),  # type: ignore[arg-type]  # names to types is one of its forms
-        await _accounts(conn, day),
-    )
+    manifest = manifest_of(day, rules, shards, demoted, moment.isoformat())
+    archive.write_manifest(manifest)
+    return manifest
 
 
-async def _frame(
-    conn: AsyncConnection, query: sa.Select[Any], schema: Mapping[str, pl.DataType]
+def _open_counts(day: date) -> sa.Select[Any]:
+    """Every fund in the database's order, with its open rows."""
+    counts = [
+        sa.select(sa.func.count())
+        .where(side.fund == t.funds.c.fund_id, side.match == "", side.day <= day)
+        .scalar_subquery()
+        for side in (_B, _D)
+    ]
+    fund = t.funds.c.fund_id
+    return sa.select(fund, (counts[0] + counts[1]).label("rows")).order_by(fund)
+
+
+def frames(read: Reading, span: Span, day: date) -> Mapping[str, pl.DataFrame]:
+    """A shard's input.
+
+    Returns:
+        ``bank`` and ``ledger``: what is open, what a decision has matched with a part of it, and
+        what is closed and shares an id, a reference, or amount and day with an open one;
+        ``closed``: which of them are the last kind; ``pins``: persons' decisions; ``accounts``:
+        as `figures.figures`.
+    """
+    bound: dict[str, object] = {"first": span.first, "last": span.last, "day": day}
+    accepted = read.frame(sa.text(_ACCEPTED), **bound)
+    sides = {
+        "bank": _side(read, _bank_rows, _B, _Ask("bank", span, day, accepted)),
+        "ledger": _side(read, _ledger_rows, _D, _Ask("ledger", span, day, accepted)),
+    }
+    rejected = read.frame(sa.text(_REJECTED), first=span.first, last=span.last)
+    pins = pl.concat([_as_pins(accepted), _as_pins(rejected)]).sort(PINS.key)
+    related = pl.concat([sides[side][1] for side in ("bank", "ledger")])
+    return {
+        "bank": sides["bank"][0],
+        "ledger": sides["ledger"][0],
+        "closed": related,
+        "pins": pins,
+        "accounts": read.frame(sa.text(figures(NIGHT)), **bound),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What is asked of a side: which it is, of which funds, up to when, what is partly matched."""
+
+    side: str
+    span: Span
+    day: date
+    accepted: pl.DataFrame
+
+
+def _side(
+    read: Reading,
+    rows: _Query,
+    columns: _Columns,
+    ask: _Ask,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a side, and which of them are closed."""
+    shape = BANK if ask.side == "bank" else LEDGER
+    key = list(shape.key)
+    opened = read.frame(rows(_is_open(columns, ask)))
+    partners = _partners(read, rows, columns, ask, key)
+    taken = partners.join(opened, on=key, how="anti")
+    related = read.frame(rows(_is_related(columns, ask))).join(taken, on=key, how="anti")
+    whole = pl.concat([opened, taken, related]).sort(key)
+    closed = related.select(pl.lit(ask.side).alias("side"), "account_id", member_id=key[1])
+    return whole, closed.sort("account_id", "member_id")
+
+
+def _partners(
+    read: Reading,
+    rows: _Query,
+    columns: _Columns,
+    ask: _Ask,
+    key: list[str],
 ) -> pl.DataFrame:
-    """The rows of a query, fetched in parts: Python never holds more than one of them."""
-    frames = [pl.DataFrame(schema=dict(schema))]
-    async with conn.stream(query) as result:
-        async for rows in result.partitions(_ROWS_A_PART):
-            part = [tuple(row) for row in rows]
-            frames.append(pl.DataFrame(part, schema=dict(schema), orient="row"))
-    return pl.concat(frames)
+    """What decisions have matched with a part of an open row, whatever its day.
+
+    Each stands for no more than those decisions took of it: the rest of it went elsewhere.
+    """
+    named = ask.accepted.filter(side=ask.side)
+    sums = named.group_by("account_id", pl.col("member_id").alias(key[1])).agg(
+        taken=pl.col("allocated_minor").sum()
+    )
+    ids = sums[key[1]].unique().sort().to_list()
+    within = columns.fund.between(ask.span.first, ask.span.last)
+    found = read.frame(rows(sa.and_(within, columns.name.in_(ids))))
+    joined = found.join(sums, on=key, how="inner")
+    return joined.with_columns(pl.col("taken").alias("amount_minor")).drop("taken")
+
+
+def _as_pins(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(pl.col(name).cast(kind) for name, kind in PINS.columns.items())
 
 
 # --- rows in the kernel's columns ---------------------------------------------------------------
@@ -126,6 +208,7 @@ class _Columns:
 
     fund: sa.Column[str]
     account: sa.Column[str]
+    name: sa.ColumnElement[str]
     day: sa.Column[Any]
     amount: sa.Column[int]
     own: sa.Column[str]
@@ -133,13 +216,16 @@ class _Columns:
     match: sa.Column[str]
 
 
-def _columns(table: sa.Table, day: str, own: str) -> _Columns:
-    names = ("fund_id", "account_id", day, "amount_minor", own, "reference", "match_id")
-    return _Columns(*(table.c[name] for name in names))
+def _columns(table: sa.Table, name: sa.ColumnElement[str], day: str, own: str) -> _Columns:
+    named = (day, "amount_minor", own, "reference", "match_id")
+    return _Columns(table.c.fund_id, table.c.account_id, name, *(table.c[each] for each in named))
 
 
-_B: Final = _columns(t.bank_entries, "booking_date", "end_to_end_id")
-_D: Final = _columns(t.disclosed_lines, "effective_date", "payment_id")
+_LINE_NAME: Final = sa.cast(t.disclosed_lines.c.line_number, sa.Text)
+_B: Final = _columns(
+    t.bank_entries, t.bank_entries.c.bank_entry_id, "booking_date", "end_to_end_id"
+)
+_D: Final = _columns(t.disclosed_lines, _LINE_NAME, "effective_date", "payment_id")
 
 
 def _account(side: _Columns) -> sa.ColumnElement[str]:
@@ -147,99 +233,98 @@ def _account(side: _Columns) -> sa.ColumnElement[str]:
 
 
 def _bank_rows(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Entries in the order of `BANK.columns`."""
+    """Entries in the columns of `BANK`."""
     e = t.bank_entries.c
     return sa.select(
-        *(_account(_B), e.bank_entry_id, e.booking_date, e.value_date, e.amount_minor, e.currency),
-        *(e.reference, e.end_to_end_id, e.batch_id, e.counterparty_name, e.counterparty_account),
-        *(e.text, e.reversal, e.return_reason),
+        *(_account(_B), e.bank_entry_id.label("entry_id"), e.booking_date, e.value_date),
+        *(e.amount_minor, e.currency, e.reference, e.end_to_end_id, e.batch_id),
+        *(e.counterparty_name, e.counterparty_account, e.text, e.reversal, e.return_reason),
     ).where(condition)
 
 
 def _ledger_rows(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Lines in the order of `LEDGER.columns`."""
+    """Lines in the columns of `LEDGER`."""
     d = t.disclosed_lines.c
-    number = sa.cast(d.line_number, sa.Text)
     return (
         sa.select(
-            *(_account(_D), number, d.effective_date, d.amount_minor, t.funds.c.currency),
-            *(d.payment_id, d.batch_id, d.reference, d.counterparty_name, d.counterparty_account),
-            d.summary,
+            *(_account(_D), _LINE_NAME.label("line_id"), d.effective_date, d.amount_minor),
+            *(t.funds.c.currency, d.payment_id, d.batch_id, d.reference, d.counterparty_name),
+            *(d.counterparty_account, d.summary.label("text")),
         )
         .join_from(t.disclosed_lines, t.funds, t.funds.c.fund_id == d.fund_id)
         .where(condition)
     )
 
 
-def _is_open(side: _Columns, day: date) -> sa.ColumnElement[bool]:
-    return sa.and_(side.match == "", side.day <= day)
+def _is_open(side: _Columns, ask: _Ask) -> sa.ColumnElement[bool]:
+    within = side.fund.between(ask.span.first, ask.span.last)
+    return sa.and_(within, side.match == "", side.day <= ask.day)
 
 
-def _is_related(side: _Columns, day: date) -> sa.ColumnElement[bool]:
+def _is_related(side: _Columns, ask: _Ask) -> sa.ColumnElement[bool]:
     """Closed, and something open may repeat or undo it."""
-    alike = sa.select(side.fund, side.account, side.amount, side.day).where(_is_open(side, day))
+    alike = sa.select(side.fund, side.account, side.amount, side.day).where(_is_open(side, ask))
     shares = sa.or_(
-        sa.tuple_(side.fund, side.own).in_(_named_by_open(day, _B.own, _D.own)),
-        sa.tuple_(side.fund, side.reference).in_(_named_by_open(day, _B.reference, _D.reference)),
+        sa.tuple_(side.fund, side.own).in_(_named_by_open(ask, _B.own, _D.own)),
+        sa.tuple_(side.fund, side.reference).in_(_named_by_open(ask, _B.reference, _D.reference)),
         sa.tuple_(side.fund, side.account, side.amount, side.day).in_(alike.correlate(None)),
     )
-    return sa.and_(side.match != "", side.day <= day, shares)
+    within = side.fund.between(ask.span.first, ask.span.last)
+    return sa.and_(within, side.match != "", side.day <= ask.day, shares)
 
 
 def _named_by_open(
-    day: date, bank: sa.Column[str], ledger: sa.Column[str]
+    ask: _Ask, bank: sa.Column[str], ledger: sa.Column[str]
 ) -> sa.CompoundSelect[Any]:
     """What open rows of either side have in these columns, by fund."""
     return sa.union(
         *(
-            sa.select(side.fund, column).where(_is_open(side, day), column != "").correlate(None)
+            sa.select(side.fund, column).where(_is_open(side, ask), column != "").correlate(None)
             for side, column in ((_B, bank), (_D, ledger))
         )
     )
 
 
-# --- accounts ---------------------------------------------------------------------------------
+# --- persons' decisions -------------------------------------------------------------------------
 
-_ACCOUNTS: Final = sa.text("""
-    WITH ledger AS (
-        SELECT fund_id, account_id, sum(amount_minor)::bigint AS ledger_minor
-        FROM disclosed_lines WHERE effective_date <= :day GROUP BY fund_id, account_id
-    ), chained AS (
-        SELECT s.*, lag(s.closing_minor, 1, a.opening_minor) OVER (
-            PARTITION BY s.fund_id, s.account_id
-            ORDER BY s.end_date, s.created_at, s.statement_key
-        ) AS before_minor
-        FROM statements s JOIN bank_accounts a USING (fund_id, account_id)
-        WHERE s.end_date BETWEEN a.opening_date AND :day
-    ), broken AS (
-        SELECT fund_id, account_id, min(start_date) AS broken_on
-        FROM chained WHERE opening_minor <> before_minor GROUP BY fund_id, account_id
-    ), last AS (
-        SELECT DISTINCT ON (fund_id, account_id) * FROM chained
-        ORDER BY fund_id, account_id,
-            end_date DESC, created_at DESC, statement_key DESC
-    ), moved AS (
-        SELECT fund_id, statement_key, sum(e.amount_minor)::bigint AS moved_minor
-        FROM last JOIN bank_entries e USING (fund_id, statement_key)
-        GROUP BY fund_id, statement_key
+_ACCEPTED: Final = """
+    WITH part AS (
+        SELECT fund_id, 'bank' AS side, bank_entry_id AS member_id FROM bank_entries
+        WHERE match_id = '' AND taken_minor <> 0 AND booking_date <= :day
+            AND fund_id BETWEEN :first AND :last
+        UNION ALL
+        SELECT fund_id, 'ledger', line_number::text FROM disclosed_lines
+        WHERE match_id = '' AND taken_minor <> 0 AND effective_date <= :day
+            AND fund_id BETWEEN :first AND :last
+    ), decided AS (
+        SELECT DISTINCT m.fund_id, m.match_id, m.made_by
+        FROM part JOIN match_members own USING (fund_id, side, member_id)
+        JOIN matches m USING (fund_id, match_id, made_by)
+        WHERE m.status = 'decided' AND m.undone_at IS NULL
     )
-    SELECT a.fund_id, a.account_id, a.opening_minor,
-        coalesce(ledger_minor, 0) AS ledger_minor,
-        last.end_date AS covered_until,
-        last.closing_minor,
-        coalesce(last.opening_minor + coalesce(moved_minor, 0) <> last.closing_minor, false)
-            AS inconsistent,
-        broken_on
-    FROM bank_accounts a
-    LEFT JOIN ledger USING (fund_id, account_id)
-    LEFT JOIN last USING (fund_id, account_id)
-    LEFT JOIN moved USING (fund_id, statement_key)
-    LEFT JOIN broken ON broken.fund_id = a.fund_id AND broken.account_id = a.account_id
-    WHERE a.opening_date <= :day
-    ORDER BY a.fund_id, a.account_id
-""").bindparams(sa.bindparam("day", type_=sa.Date))
+    SELECT 'accepted' AS decision, concat_ws('/', 'match', fund_id, match_id, made_by) AS "group",
+        side, fund_id || '/' || account_id AS account_id, member_id, allocated_minor
+    FROM decided JOIN match_members USING (fund_id, match_id, made_by)
+"""
+"""Decisions that took a part of a row whose rest is open still."""
 
-
-async def _accounts(conn: AsyncConnection, day: date) -> tuple[Account, ...]:
-    rows = await conn.execute(_ACCOUNTS, {"day": day})
-    return tuple(Account(**row._mapping) for row in rows)  # noqa: SLF001 - its documented name
+_REJECTED: Final = """
+    WITH apart AS (
+        SELECT fund_id, concat_ws('/', 'apart', fund_id, match_id, made_by) AS name, side, member_id
+        FROM matches JOIN match_members USING (fund_id, match_id, made_by)
+        WHERE kept_apart AND fund_id BETWEEN :first AND :last
+        UNION ALL
+        SELECT fund_id, concat_ws('/', 'apart', fund_id, resolution_id), side, member_id
+        FROM resolutions JOIN resolution_members USING (fund_id, resolution_id)
+        WHERE action = 'KEEP_APART' AND state = 'APPROVED' AND fund_id BETWEEN :first AND :last
+    )
+    SELECT 'rejected' AS decision, apart.name AS "group", apart.side,
+        apart.fund_id || '/' || coalesce(e.account_id, l.account_id) AS account_id,
+        apart.member_id, NULL::bigint AS allocated_minor
+    FROM apart
+    LEFT JOIN bank_entries e ON apart.side = 'bank'
+        AND e.fund_id = apart.fund_id AND e.bank_entry_id = apart.member_id
+    LEFT JOIN disclosed_lines l ON l.fund_id = apart.fund_id
+        AND l.line_number = CASE apart.side WHEN 'ledger' THEN apart.member_id::bigint END
+"""
+"""What persons took apart for good; the kernel leaves out what is not all open."""

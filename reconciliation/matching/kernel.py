@@ -7,7 +7,7 @@ bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -16,6 +16,7 @@ from reconciliation import breaks
 from reconciliation.frames import normalise
 from reconciliation.matching import (
     amount_window,
+    crossing,
     declared_batch,
     equal_sets,
     fees,
@@ -31,7 +32,7 @@ from reconciliation.matching.pins import Pinned, read_pins, remaining
 from reconciliation.matching.writing import Claim, written_cases, written_matches, written_searches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
     from reconciliation.rules import Rules
@@ -111,6 +112,12 @@ class _Run:
     claims: list[Claim]
     cases: list[pl.DataFrame]
     searches: pl.DataFrame
+    elsewhere: Found | None = None
+
+    def leave(self, found: Found) -> None:
+        """Takes out what a case over two accounts has, found before this run."""
+        self.elsewhere = found
+        self.scene = self.scene.without(found)
 
     def claim(self, claim: Claim) -> None:
         self.claims.append(claim)
@@ -176,6 +183,7 @@ def match(
     closed: pl.DataFrame | None = None,
     *,
     pins: pl.DataFrame | None = None,
+    crossed: pl.DataFrame | None = None,
 ) -> Result:
     """Matches bank entries with ledger lines and names what does not match.
 
@@ -188,14 +196,93 @@ def match(
             matched. They are never paired or named again; they only tell what an open row repeats
             or undoes.
         pins: what operators decided, columns as `pins.PINS`.
+        crossed: where these are some accounts of many, what `cross` found over all of them, of
+            these accounts only; it is part of the result. None where these are all accounts.
 
     Raises:
         InputError: a frame does not fit its shape, or a decision does not fit the rows.
     """
     opening = _opening(bank, ledger, rules, closed, pins)
     run = _begin(opening, rules, as_of)
+    if crossed is None:
+        run.name(breaks.wrong_account)
+        return _finished(run, opening)
+    run.leave(_rows_of(crossed, opening.every))
+    rest = _finished(run, opening)
+    return replace(rest, cases=_in_order([rest.cases, crossed]))
+
+
+def strand(
+    bank: pl.DataFrame,
+    ledger: pl.DataFrame,
+    rules: Rules,
+    closed: pl.DataFrame | None = None,
+    *,
+    pins: pl.DataFrame | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The few open rows that another account may explain, as far as they are open: for `cross`.
+
+    Returns:
+        Entries and lines, columns as `frames.BANK` and `frames.LEDGER`.
+    """
+    opening = _opening(bank, ledger, rules, closed, pins)
+    alone = crossing.stranded(opening.open)
+    return (
+        _as_given(normalise(bank, "bank"), alone.bank),
+        _as_given(normalise(ledger, "ledger"), alone.ledger),
+    )
+
+
+def _as_given(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the columns of their input, with what remains of their amount."""
+    return frame[rows["row"]].with_columns(rows["amount"].alias("amount_minor"))
+
+
+def cross(
+    bank: pl.DataFrame,
+    ledger: pl.DataFrame,
+    rules: Rules,
+    as_of: date,
+    *,
+    pins: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Cases over two accounts, among the stranded rows of all accounts.
+
+    Args:
+        bank: what `strand` gave for every account.
+        ledger: likewise.
+        rules: as of `match`.
+        as_of: as of `match`.
+        pins: what operators rejected; what they accepted is out of the rows already.
+
+    Returns:
+        Columns as `Result.cases`.
+    """
+    rejected = None if pins is None else pins.filter(pl.col("decision") == "rejected")
+    opening = _opening(bank, ledger, rules, None, rejected)
+    run = _begin(opening, rules, as_of)
     run.name(breaks.wrong_account)
-    return _finished(run, opening)
+    return written_cases(run.cases, opening.every, run.searches, rules, as_of)
+
+
+def merged(parts: Sequence[Result], crossed: pl.DataFrame) -> Result:
+    """The results of shares of the accounts, in the order of the accounts, as of all at once.
+
+    Args:
+        parts: of each share what `match` made of it, at least one.
+        crossed: what `cross` found over all of them.
+    """
+    own = [part.cases.filter(pl.col("kind") != "wrong_account") for part in parts]
+    searches = pl.concat(part.searches for part in parts)
+    return Result(
+        pl.concat(part.matches for part in parts),
+        _in_order([*own, crossed]),
+        searches.sort("side", "account_id", "member_id"),
+    )
+
+
+def _in_order(cases: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(cases).sort("kind", "cause", maintain_order=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +397,8 @@ def _check_conserved(run: _Run, opened: Sides) -> None:
     """
     claims = [claim for claim in run.claims if claim.rule != "pin"]
     named = [taken(cases) for cases in run.cases]
+    if run.elsewhere is not None:
+        named.append(run.elsewhere)
     for side in ("bank", "ledger"):
         rows = getattr(opened, side)
         parts = [getattr(found, side)["row"] for found in [*(c.found for c in claims), *named]]

@@ -8,7 +8,7 @@ from random import Random
 
 import atheris  # type: ignore[import-untyped] # it carries no types
 
-with atheris.instrument_imports(include=["adapters", "tomllib"]):
+with atheris.instrument_imports(include=["adapters", "gateway.cases", "tomllib"]):
     from tests.fuzz import readers
 
 from tests.fuzz.mutate import mutated

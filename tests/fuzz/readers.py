@@ -13,6 +13,8 @@ from adapters import read
 from adapters.formats import batch_cib, batch_cmb, batch_xlsx, channel_xml, pain001
 from adapters.model import Parsed, ParseError
 from adapters.profile import BankProfile, ProfileError, load_profile, read_profile
+from gateway.cases.sheet import SheetError
+from gateway.cases.sheet import read as read_sheet
 from tests.adapters import test_camt_stream
 from tests.adapters.samples import NOW, batch, payment
 
@@ -167,6 +169,10 @@ _SHEET: Final = (
     *(' r="XFD1048576"', ' r="A0"', "1e308", "1e-99", "45000.5", "-1", "2958466", "date1904"),
     *("_x0000_", "_xD800_"),
 )
+_CASES: Final = (
+    *("差异", "Case", "处理", "分配", "等待至", "理由", "版本", "funds/f1/cases/", "匹配", "WAIT"),
+    *("E:", "L:12", "=-0.01", "；", ";", "v:", "2026年2月30日", "46356", "'=", "\ufffd"),
+)
 _PAIN: Final = (
     *("CstmrPmtStsRpt", "GrpHdr", "OrgnlGrpInfAndSts", "OrgnlPmtInfAndSts", "TxInfAndSts", "RJCT"),
     *("CstmrCdtTrfInitn", "PmtInf", "CdtTrfTxInf", "PmtId", "ReqdExctnDt", "CreDtTm", "PART"),
@@ -203,6 +209,20 @@ READERS: Final = {
             ParseError,
             "zip",
             _XML + _VALUES + _SHEET,
+        ),
+        Reader(
+            "cases-csv",
+            lambda content: read_sheet(content, "csv"),
+            SheetError,
+            "lines",
+            _VALUES + _TABLE + _CASES,
+        ),
+        Reader(
+            "cases-xlsx",
+            lambda content: read_sheet(content, "xlsx"),
+            SheetError,
+            "zip",
+            _XML + _VALUES + _SHEET + _CASES,
         ),
         Reader(
             "profile",

@@ -10,9 +10,11 @@ from typing import Final
 from adapters.formats import batch_cib, batch_cmb, batch_xlsx, channel_xml, pain001, pain002
 from adapters.model import StatusReport
 from adapters.profile import load_profile
+from gateway.cases import sheet
 from tests.adapters import test_bai2, test_camt053, test_channel, test_mt940, test_ofx, test_table
 from tests.adapters.samples import ACCOUNT, DAY, NOW
 from tests.fuzz.readers import CIB, CMB, ICBC, PROFILE_NAME, SENT, XLSX
+from tests.gateway.cases import test_sheet
 
 CORPUS: Final = Path(__file__).with_name("corpus")
 """Files that broke a reader once, a folder for each reader."""
@@ -120,6 +122,18 @@ def _batch_text() -> Iterator[bytes]:
     yield batch_cmb.render(SENT, CMB)
 
 
+def _cases(form: sheet.Format) -> bytes:
+    """Filled in, with one row of each action that needs something of its own."""
+    taken = test_sheet.filled(分配="E:1=-15.00; L:12", 账簿="", 科目="", 等待至="", 银行查询号="")
+    adjusted = {**taken, "处理": "调账", "账簿": "共有资金账", "科目": "银行手续费"}
+    waiting = {**taken, "处理": "等待", "等待至": "2026-11-30", "分配": "", "银行查询号": "CX-9"}
+    cases = (test_sheet.CASE, test_sheet.OTHER, test_sheet.OTHER.replace("cd", "ef"))
+    rows = (taken, adjusted, waiting)
+    return test_sheet.typed(
+        form, ({**row, "差异": case} for row, case in zip(rows, cases, strict=True))
+    )
+
+
 def _profiles() -> Iterator[bytes]:
     """Every packaged profile, under the one name that the attack reads them by."""
     own = PROFILE_NAME.removesuffix(".toml")
@@ -142,5 +156,7 @@ _MADE: Final[Mapping[str, Callable[[], Iterable[bytes]]]] = {
     "channel": _channel,
     "batch-text": _batch_text,
     "batch-xlsx": lambda: (batch_xlsx.render(SENT, XLSX),),
+    "cases-csv": lambda: (_cases("csv"), _cases("csv").decode().encode("gb18030")),
+    "cases-xlsx": lambda: (_cases("xlsx"),),
     "profile": _profiles,
 }

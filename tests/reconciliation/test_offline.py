@@ -1,4 +1,4 @@
-"""Two files in, three files out: complete, repeatable to the byte, or not at all."""
+"""Two files in, four files out: complete, repeatable to the byte, or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconciliation.offline import Summary, reconcile_files
 from reconciliation.rules import RulesError
 from tests.reconciliation.builders import START, bank_frame, entry, ledger_frame, line
 
-OUTPUTS = ("cases.parquet", "matches.parquet", "summary.json")
+OUTPUTS = ("cases.parquet", "explanations.parquet", "matches.parquet", "summary.json")
 
 BANK = [
     entry("e1", -100, 1, end_to_end_id="P1"),
@@ -51,12 +51,22 @@ def test_writes_matches_cases_and_a_summary(tmp_path: Path) -> None:
     summary = reconcile(tmp_path)
     matches = pl.read_parquet(tmp_path / "out/matches.parquet")
     cases = pl.read_parquet(tmp_path / "out/cases.parquet")
-    assert names(tmp_path / "out") == list(OUTPUTS)
+    assert names(tmp_path / "out") == ["cases.parquet", "matches.parquet", "replay", "summary.json"]
     assert set(matches["member_id"]) == {"e1", "l1", "e2", "l2"}
     assert set(cases["member_id"]) == {"fee", "usd", "due"}
     assert {"match_id", "status", "rule", "side", "allocated_minor"} < set(matches.columns)
     assert {"case_id", "kind", "cause", "side", "detail"} < set(cases.columns)
     assert summary.as_of == (START + timedelta(days=2)).isoformat()
+
+
+def test_explains_every_match_and_case_it_wrote(tmp_path: Path) -> None:
+    reconcile(tmp_path)
+    records = pl.read_parquet(tmp_path / "out/explanations.parquet")
+    matches = pl.read_parquet(tmp_path / "out/matches.parquet")["match_id"]
+    cases = pl.read_parquet(tmp_path / "out/cases.parquet")["case_id"]
+    assert (
+        records["id"].to_list() == pl.concat([matches, cases]).unique(maintain_order=True).to_list()
+    )
 
 
 def test_sums_up_by_rule_kind_and_currency(tmp_path: Path) -> None:

@@ -10,10 +10,8 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from adapters.calendar import Calendar
-from gateway import night
 from gateway.bank.returns import is_return, within
 from gateway.store import tables as t
-from reconciliation.rules import Rules
 from tests.gateway.bank.files import entry, statement
 from tests.gateway.bank.test_status import take
 from tests.gateway.payments.desk import PAYEE, ask, batch
@@ -63,7 +61,7 @@ def _credit(amount_minor: int = 1_000, days: int = 1, **fields: Any) -> Entry:
 async def _night(desk: Desk, days: int) -> Sequence[tuple[str, str]]:
     """The open cases after the night of a later day, kind and cause."""
     desk.clock.moment = NOW + (days + 1) * DAY
-    await night.run(desk.store, desk.clock, TODAY + days * DAY, Rules(), f"run-{days}")
+    await desk.gateway.nights.run(TODAY + days * DAY, f"run-{days}")
     cases = t.cases.c
     rows = await desk.rows(
         sa.select(cases.kind, cases.cause).where(cases.open, cases.fund_id == "wutong")

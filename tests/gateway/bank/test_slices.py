@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from adapters.reach import Banks
 from gateway.bank.inbound import BankFile, read, take_in
-from gateway.night.snapshot import read as read_snapshot
 from gateway.store import GATEWAY, open_store
 from gateway.store import tables as t
 from tests.gateway.bank.files import entry, statement
+from tests.gateway.night.world import accounts_on
 from tests.gateway.support import NOW, OPENING_MINOR, TODAY
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def _booked(conn: AsyncConnection, banks: Banks, files: list[bytes]) -> An
         columns = (e.entry_id, e.booking_date, e.amount_minor)
         entries = (await conn.execute(sa.select(*columns).order_by(*columns))).all()
         balances = (await conn.execute(sa.select(a.bank_minor).order_by(a.fund_id))).all()
-        accounts = (await read_snapshot(conn, TODAY + timedelta(days=DAYS))).accounts
+        accounts = await accounts_on(conn, TODAY + timedelta(days=DAYS))
         await trial.rollback()
     chains = [(one.closing_minor, one.covered_until, one.broken_on) for one in accounts]
     assert not any(one.inconsistent for one in accounts)

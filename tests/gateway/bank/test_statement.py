@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from gateway.bank.inbound import BankFile
 from gateway.bank.quarantine import import_file
 from gateway.domain.errors import GatewayError, Reason
-from gateway.night.snapshot import read as read_snapshot
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.bank.files import entry, statement, status
 from tests.gateway.bank.test_status import take
+from tests.gateway.night.world import accounts_on
 from tests.gateway.payments.desk import ACCOUNT
 from tests.gateway.support import OPENING_MINOR, TODAY
 
@@ -72,7 +72,7 @@ async def _bank_minor(desk: Desk) -> int:
 async def _broken(desk: Desk) -> list[date | None]:
     """Of each account with statements, since when the night finds its chain broken."""
     async with desk.store.snapshot(GATEWAY) as conn:
-        accounts = (await read_snapshot(conn, TODAY + 365 * DAY)).accounts
+        accounts = await accounts_on(conn, TODAY + 365 * DAY)
     seen = [each for each in accounts if each.covered_until]
     assert not any(each.inconsistent for each in seen)
     return [each.broken_on for each in seen]

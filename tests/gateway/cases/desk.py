@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -73,7 +74,7 @@ class Desk:
     def world(self) -> World:
         """The same one throughout, because it numbers what it makes."""
         if self._world is None:
-            self._world = World(self.store, self.clock())
+            self._world = World(self.store, self.gateway.nights.directory, self.clock())
         return self._world
 
     async def cases_of(self, who: Who) -> Any:
@@ -199,7 +200,7 @@ class Desk:
 
 async def check_books(store: Store, fund_id: str) -> None:
     """Bank, books, lines, matches and open items agree to the fen, at this very moment."""
-    world = World(store)
+    world = World(store, Path("nowhere"))
     lines = await world.rows(t.disclosed_lines, fund_id=fund_id)
     entries = await world.rows(t.bank_entries, fund_id=fund_id)
     postings = await world.rows(t.postings, fund_id=fund_id)

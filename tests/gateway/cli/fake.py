@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -44,6 +45,8 @@ _SERVICES = (
     reconciliation_service_pb2_grpc,
 )
 
+_HELD_S = 20
+
 
 @dataclass
 class FakeGateway:
@@ -56,12 +59,28 @@ class FakeGateway:
     turns: dict[str, list[Any]] = field(default_factory=dict)
     asked: list[tuple[str, list[Any]]] = field(default_factory=list)
     address: str = ""
+    _held: dict[str, Event] = field(default_factory=dict)
+    _after: dict[str, tuple[int, Event]] = field(default_factory=dict)
+
+    def hold(self, method: str, answer: Any) -> Event:
+        """Answers only once the event is set."""
+        self.answers[method] = answer
+        return self._held.setdefault(method, Event())
+
+    def after(self, method: str, count: int, event: Event) -> None:
+        """Sets the event once a method was asked so often."""
+        self._after[method] = count, event
 
     def requests(self, method: str) -> list[list[Any]]:
         return [messages for name, messages in self.asked if name == method]
 
     def answer(self, method: str, messages: list[Any], context: Any) -> Any:
         self.asked.append((method, messages))
+        count, event = self._after.get(method, (0, None))
+        if event and len(self.requests(method)) >= count:
+            event.set()
+        if method in self._held:
+            self._held[method].wait(_HELD_S)
         turns = self.turns.get(method)
         told = turns.pop(0) if turns else self.answers.get(method)
         if told is None:

@@ -164,3 +164,28 @@ def test_a_profile_or_a_column_map_that_is_not_there_is_named(
         result = xinyi("bank", *args)
         assert result.exit_code == 2
         assert args[-1 if args[0] == "parse" else 1] in result.stderr
+
+
+def test_a_run_is_proved_again_and_a_changed_result_is_told(
+    xinyi: Callable[..., Result], tmp_path: Path
+) -> None:
+    reconciled(xinyi, tmp_path, -14095)
+    out = tmp_path / "out"
+
+    proved = xinyi("reconcile", "replay", str(out), "--json")
+    (out / "cases.parquet").write_bytes((out / "matches.parquet").read_bytes())
+    changed = xinyi("reconcile", "replay", str(out), "--lang", "en")
+    (out / "replay" / "00000-bank.parquet").unlink()
+    broken = xinyi("reconcile", "replay", str(out))
+
+    assert (proved.exit_code, json.loads(proved.stdout)["identical"]) == (0, True)
+    assert changed.exit_code == 1
+    assert "cases.parquet: other columns" in changed.stdout
+    assert broken.exit_code == 2
+    assert "00000-bank.parquet cannot be read" in broken.stderr
+
+
+def test_what_reconcile_needs_is_asked_for(xinyi: Callable[..., Result]) -> None:
+    result = xinyi("reconcile")
+    assert result.exit_code == 2
+    assert "--bank is required" in result.stderr

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from xinyi.v1 import payment_service_pb2 as pb
 
-from gateway import night
 from gateway.store import tables as t
-from reconciliation.rules import Rules
 from tests.gateway.payments.desk import ask, batch
 from tests.gateway.support import BANK_CODE, OPENING_MINOR
 
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
+    from gateway.night import Run
     from gateway.store import Row
     from tests.gateway.counterparty.bridge import MockBank
     from tests.gateway.payments.desk import Desk
@@ -51,10 +50,10 @@ class Scene:
             self.bank.days_pass()
             await self.go_round()
 
-    async def reconcile(self, day: date) -> night.Run:
+    async def reconcile(self, day: date) -> Run:
         """The night's run up to the end of a day."""
         run_id = f"night-{next(self._runs)}"
-        return await night.run(self.desk.store, self.desk.clock, day, Rules(), run_id)
+        return await self.desk.gateway.nights.run(day, run_id)
 
     async def pay_together(self, payments: Sequence[pb.Payment]) -> list[str]:
         """A batch, asked for at once and signed payment by payment."""

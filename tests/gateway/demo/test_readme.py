@@ -115,6 +115,7 @@ def test_the_readme_is_true(served: Newcomer) -> None:
     output = served.runs("\n".join(with_server))
     assert "已入账" in output
     assert "银行重复" in output
+    assert "已结" in output
     assert "电梯钢丝绳更换" in output
 
     parsed = served.runs(parsing)

@@ -71,7 +71,7 @@ async def test_a_receipt_becomes_a_matched_line_that_its_owners_can_check(
         _receipt(5_000, reference="R1", vouchers=[_VOUCHER_NAME], counterparty_name="王小明")
     )
     await maker.ledger.PostEntry(_receipt(777, reference="not booked yet"))
-    bank = World(gateway.store, gateway.clock())
+    bank = World(gateway.store, gateway.nights.directory, gateway.clock())
     await bank.statement("wutong", TODAY, [{"amount_minor": 5_000, "reference": "R1"}])
 
     request = night_pb.StartRunRequest(date=day(TODAY), request_id=request_id())

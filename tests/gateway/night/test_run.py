@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.domain.errors import GatewayError, Reason
-from gateway.night import record
+from gateway.night import record, writing
 from gateway.night.outcome import Counts
+from gateway.night.record import Lease
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.night.world import DAY, NOW, TODAY, World
 
 if TYPE_CHECKING:
-    from gateway.night.outcome import Outcome
+    from datetime import date
+
 
 _KEPT = (
     t.matches,
@@ -28,10 +30,11 @@ _KEPT = (
 
 
 async def _state(world: World) -> dict[str, Any]:
-    """All that runs change, but for which run it was."""
+    """All that runs change, but for which run it was and what that one had before it."""
     rows = {table.name: await world.rows(table) for table in _KEPT}
     for row in rows["cases"]:
-        del row["run_id"]
+        for name in ("run_id", "bank_candidates", "ledger_candidates", "runner_up"):
+            del row[name]
     return rows
 
 
@@ -280,8 +283,7 @@ async def test_a_day_that_has_not_come_is_refused(world: World) -> None:
 
 
 async def test_a_second_runner_is_refused_while_the_first_one_runs(world: World) -> None:
-    async with world.store.transaction(GATEWAY) as first:
-        await record.lock(first)
+    async with record.only_runner(world.store):
         with pytest.raises(GatewayError) as refused:
             await world.reconcile()
 
@@ -289,9 +291,8 @@ async def test_a_second_runner_is_refused_while_the_first_one_runs(world: World)
     assert (await world.reconcile()).state == "DONE"
 
 
-async def test_a_run_whose_process_died_is_marked_failed_by_the_next(world: World) -> None:
-    async with world.store.transaction(GATEWAY) as conn:
-        await record.begin(conn, "dead", TODAY, "v", NOW)
+async def test_a_run_that_left_no_input_behind_is_marked_failed_by_the_next(world: World) -> None:
+    await _left_behind(world, "dead", TODAY)
 
     await world.reconcile(run_id="next")
 
@@ -299,20 +300,31 @@ async def test_a_run_whose_process_died_is_marked_failed_by_the_next(world: Worl
     assert states == {"dead": "FAILED", "next": "DONE"}
 
 
+async def _left_behind(world: World, run_id: str, day: date) -> None:
+    async with world.store.transaction(GATEWAY) as conn:
+        await record.begin(
+            conn,
+            Lease(run_id, "gone"),
+            day=day,
+            rules_version="v",
+            engine="local",
+            demoted=(),
+            now=NOW,
+        )
+
+
 async def test_a_run_that_breaks_off_leaves_only_its_failure(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _busy_fund(world)
     before = await _state(world)
-    real = record.write
+    real = writing.write
 
-    async def write_then_break(
-        conn: Any, run_id: str, day: Any, outcome: Outcome, now: Any
-    ) -> None:
-        await real(conn, run_id, day, outcome, now)
+    async def write_then_break(*given: Any) -> None:
+        await real(*given)
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(record, "write", write_then_break)
+    monkeypatch.setattr(writing, "write", write_then_break)
     with pytest.raises(ConnectionError):
         await world.reconcile()
 
@@ -321,21 +333,47 @@ async def test_a_run_that_breaks_off_leaves_only_its_failure(
     assert await world.rows(t.balance_proofs) == []
 
 
-async def test_a_line_closed_while_the_run_reads_undoes_the_run(
+async def test_a_line_closed_while_the_run_reads_is_left_to_the_next_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.fund()
     line = await world.line("f1", 500, TODAY, reference="R1")
-    await world.statement("f1", TODAY, [{"amount_minor": 500, "reference": "R1"}])
-    real = record.write
+    await world.line("f1", 70, TODAY, reference="R2")
+    entries = [{"amount_minor": 500, "reference": "R1"}, {"amount_minor": 70, "reference": "R2"}]
+    await world.statement("f1", TODAY, entries)
+    real = writing.write
 
-    async def void_first(conn: Any, run_id: str, day: Any, outcome: Outcome, now: Any) -> None:
+    async def void_first(*given: Any) -> None:
         await world.line("f1", -500, TODAY, corrects=line.line_number, void=True)
-        await real(conn, run_id, day, outcome, now)
+        await real(*given)
 
-    monkeypatch.setattr(record, "write", void_first)
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "write", void_first)
+        run = await world.reconcile()
+
+    assert (run.state, run.counts.matched_line_count) == ("DONE", 1)
+    assert len(await world.rows(t.matches)) == 1
+    assert (await world.one(t.run_shards))["counts"]["left_out"] == 1
+    await world.reconcile()
+    assert [case["kind"] for case in await world.rows(t.cases)] == ["missing_in_ledger"]
+
+
+async def test_a_run_whose_owner_was_taken_over_writes_nothing_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _busy_fund(world)
+    before = await _state(world)
+    real = writing.write
+
+    async def lose_it_first(*given: Any) -> None:
+        async with world.store.transaction(GATEWAY) as conn:
+            await conn.execute(t.runs.update().values(owner="another"))
+        await real(*given)
+
+    monkeypatch.setattr(writing, "write", lose_it_first)
     with pytest.raises(GatewayError) as refused:
         await world.reconcile()
 
-    assert refused.value.reason is Reason.STORE_UNAVAILABLE
-    assert await world.rows(t.matches) == []
+    assert refused.value.reason is Reason.RUN_IN_PROGRESS
+    assert await _state(world) == before
+    assert (await world.one(t.runs))["state"] == "RUNNING"

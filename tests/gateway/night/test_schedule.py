@@ -16,7 +16,6 @@ from gateway.night import record
 from gateway.night.schedule import Schedule, due_days
 from gateway.store import GATEWAY
 from gateway.store import tables as t
-from reconciliation.rules import Rules
 from tests.gateway.support import TODAY
 
 if TYPE_CHECKING:
@@ -62,9 +61,9 @@ def test_due_days_follow_one_another_and_end_before_today(now: datetime, slept: 
 
 
 @pytest.fixture
-def nights(gateway: Gateway, clock: StillClock) -> Schedule:
+def nights(gateway: Gateway) -> Schedule:
     """The schedule of a running gateway."""
-    return Schedule(gateway.store, clock, AT, Rules())
+    return Schedule(gateway.nights, AT)
 
 
 async def _runs(gateway: Gateway) -> list[tuple[Any, ...]]:
@@ -107,8 +106,7 @@ async def test_while_another_process_runs_the_night_this_one_leaves_it_alone(
     gateway: Gateway, clock: StillClock, nights: Schedule
 ) -> None:
     clock.moment = _at(TODAY, 6)
-    async with gateway.store.transaction(GATEWAY) as conn:
-        await record.lock(conn)
+    async with record.only_runner(gateway.store):
         assert await nights.run_due() == 0
 
     assert await nights.run_due() == 1

@@ -33,7 +33,7 @@ async def service(world: World) -> ReconciliationServicer:
     await world.line("f1", 40, TODAY - 9 * DAY)
     await world.line("f2", 50, TODAY, counterparty_name="某业主")
     world.calls(Role.OPERATOR, party_id="gateway")
-    return ReconciliationServicer(world.store, world.clock)
+    return ReconciliationServicer(world.store, world.clock, world.nights())
 
 
 async def _start(service: ReconciliationServicer, request_id: str = "r1") -> pb.Run:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -24,13 +26,16 @@ from gateway.ledger.writer import (
     post_line,
     void_line,
 )
+from gateway.night.figures import NIGHT, figures
+from gateway.night.proofs import Account
 from gateway.rpc.caller import Caller, set_caller
 from gateway.store import GATEWAY, Store, open_store, schema
 from gateway.store import tables as t
-from reconciliation.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.domain.party import Role
 
@@ -45,6 +50,7 @@ class World:
     """A database, and short ways to put something into it."""
 
     store: Store
+    directory: Path
     now: datetime = NOW
     next_id: count[int] = field(default_factory=lambda: count(1))
 
@@ -188,8 +194,10 @@ class World:
         }
 
     async def reconcile(self, day: date = TODAY, run_id: str = "") -> night.Run:
-        run_id = run_id or f"run-{next(self.next_id)}"
-        return await night.run(self.store, self.clock, day, Rules(), run_id)
+        return await self.nights().run(day, run_id or f"run-{next(self.next_id)}")
+
+    def nights(self, **more: Any) -> night.Nights:
+        return night.Nights(self.store, self.clock, self.directory, **more)
 
     async def rows(self, table: sa.Table, **equal: Any) -> list[dict[str, Any]]:
         """Rows of a table by primary key."""
@@ -208,6 +216,13 @@ class World:
         set_caller(Caller(party_id, "p1", "np1", frozenset(roles)))
 
 
+async def accounts_on(conn: AsyncConnection, day: date) -> list[Account]:
+    """What bank and ledger say of every account at the end of a day."""
+    bound = {"first": "", "last": "~", "day": day}
+    rows = await conn.execute(sa.text(figures(NIGHT)), bound)
+    return [Account(**row._mapping) for row in rows]
+
+
 @pytest.fixture(scope="session")
 def template_url(postgres_url: str) -> str:
     """A migrated database with nothing in it, to be copied."""
@@ -223,7 +238,8 @@ async def copy_of(template_url: str) -> AsyncIterator[World]:
     template = sa.make_url(template_url).database
     url = await _create(template_url, name, f"TEMPLATE {template}")
     store = open_store(url, pool_size=5)
-    yield World(store)
+    with tempfile.TemporaryDirectory() as directory:
+        yield World(store, Path(directory))
     await store.close()
     await _execute(template_url, f"DROP DATABASE {name} WITH (FORCE)")
 

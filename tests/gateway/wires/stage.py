@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 from xinyi.v1 import payment_service_pb2 as pb
 
-from gateway import night
 from gateway.clock import BANK_ZONE, bank_date
 from gateway.store import tables as t
-from reconciliation.rules import Rules
 from tests.gateway.support import MAKER, refusal, request_id
 from tests.gateway.wires.city_bank import Door
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
+    from gateway.night import Run
     from gateway.store import Row
     from tests.gateway.payments.desk import Desk
     from tests.gateway.wires.city_bank import CityBank
@@ -76,11 +75,11 @@ class Stage:
         for _ in range(days):
             await self.next_morning()
 
-    async def reconcile(self) -> night.Run:
+    async def reconcile(self) -> Run:
         """The night's run up to the end of yesterday."""
         day = bank_date(self.desk.clock()) - timedelta(days=1)
         run_id = f"night-{next(self._runs)}"
-        return await night.run(self.desk.store, self.desk.clock, day, Rules(), run_id)
+        return await self.desk.gateway.nights.run(day, run_id)
 
     # --- sending again ----------------------------------------------------------------------------
 
