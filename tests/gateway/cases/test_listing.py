@@ -12,7 +12,7 @@ from gateway.rpc.convert import day
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.cases.desk import FUND, OTHER_FUND, taking
-from tests.gateway.support import NOW, SUPERVISOR, TODAY, refusal
+from tests.gateway.support import NOW, OPERATOR, SUPERVISOR, TODAY, refusal
 
 if TYPE_CHECKING:
     from tests.gateway.cases.desk import Desk
@@ -62,7 +62,7 @@ async def test_every_order_is_the_same_page_by_page(
     desk: Desk, cases: dict[str, pb.Case], by: pb.CaseOrder.ValueType
 ) -> None:
     service = await desk.cases_of(SUPERVISOR)
-    operator = await desk.cases_of(next(iter(desk.callers.pki.people)))
+    operator = await desk.cases_of(OPERATOR)
     request, found = pb.ListCasesRequest(parent="funds/-", page_size=1, order=by), []
 
     while True:

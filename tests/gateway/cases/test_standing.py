@@ -36,6 +36,7 @@ async def test_a_case_waits_until_the_end_of_a_day_and_is_open_again(desk: Desk)
     desk.clock.moment += _DAY
     assert (await desk.only_case()).state == pb.CASE_STATE_OPEN
     assert [each.kind for each in (await desk.case(case.name)).events] == [
+        "FOUND",
         "PROPOSED",
         "APPROVED",
     ]
