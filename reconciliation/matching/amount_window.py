@@ -22,6 +22,10 @@ _COMPARED: Final = (
     *(*EQUAL, "row", "date", "own", "ref", "batch", "returned"),
     *("counterparty_name", "counterparty_account"),
 )
+_PARTIES: Final = (
+    *("counterparty_name", "counterparty_account"),
+    *("counterparty_name_ledger", "counterparty_account_ledger"),
+)
 _LEAST_PREFIX: Final = 2
 
 
@@ -62,7 +66,8 @@ def candidates(scene: Scene) -> pl.DataFrame:
     near = joined.filter(
         in_window(pl.col("date"), pl.col("date_ledger"), scene.rules), _compatible()
     )
-    known = near.with_columns(_same_number(), _same_name())
+    parties = near.with_columns(folded(near[name]).alias(name) for name in _PARTIES)
+    known = parties.with_columns(_same_number(), _same_name())
     pairs = known.filter(~_contradicts()).select(
         *EQUAL, bank="row", ledger="row_ledger", agrees=_agrees()
     )
@@ -120,17 +125,13 @@ def _compatible() -> pl.Expr:
 
 def _same_number() -> pl.Expr:
     """Whether the counterparty's account is the same; null where a side does not know it."""
-    mine, theirs = (
-        folded(pl.col(name)) for name in ("counterparty_account", "counterparty_account_ledger")
-    )
-    return (mine == theirs).alias("same_number")
+    same = pl.col("counterparty_account") == pl.col("counterparty_account_ledger")
+    return same.alias("same_number")
 
 
 def _same_name() -> pl.Expr:
     """Whether the counterparty's name is the same, or cut short by the bank; null as above."""
-    mine, theirs = (
-        folded(pl.col(name)) for name in ("counterparty_name", "counterparty_name_ledger")
-    )
+    mine, theirs = pl.col("counterparty_name"), pl.col("counterparty_name_ledger")
     cut = theirs.str.starts_with(mine) & (mine.str.len_chars() >= _LEAST_PREFIX)
     return ((mine == theirs) | cut).alias("same_name")
 
@@ -149,8 +150,10 @@ def _contradicts() -> pl.Expr:
 
 def _in_company(sure: pl.DataFrame, only: pl.DataFrame, scene: Scene) -> pl.DataFrame:
     """Pairs whose counterparty has other open rows nearby: the pair may be part of a sum."""
-    names = (folded(pl.col("counterparty_name")).alias("who"), "account", "date", "row")
-    bank, ledger = scene.open.bank.select(names), scene.open.ledger.select(names)
+    bank, ledger = (
+        rows.select("account", "date", "row", folded(rows["counterparty_name"]).alias("who"))
+        for rows in (scene.open.bank, scene.open.ledger)
+    )
     left = pl.concat(
         [
             bank.join(only, left_on="row", right_on="bank", how="anti"),

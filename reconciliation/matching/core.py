@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
+from polars_hash import CryptographicHashingNameSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,8 +131,8 @@ def members_of(found: Found) -> dict[int, Members]:
 
 def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
     """Two normalised frames in the columns that the passes share."""
-    accounts = pl.concat([bank.select(PURSE), ledger.select(PURSE)]).unique().sort(PURSE)
-    numbers = accounts.with_row_index("account")
+    accounts = pl.concat([bank.select(PURSE).unique(), ledger.select(PURSE).unique()])
+    numbers = accounts.unique().sort(PURSE).with_row_index("account")
     said_returned = (
         pl.col("reversal").fill_null(value=False) | pl.col("return_reason").is_not_null()
     )
@@ -151,20 +152,18 @@ def _prepared(
     frame: pl.DataFrame, numbers: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
 ) -> pl.DataFrame:
     member, day, own = _OWN[side]
-    numbered = frame.with_row_index("row").join(
-        numbers, on=PURSE, how="left", maintain_order="left"
-    )
-    return numbered.select(
+    numbered = frame.select(PURSE).join(numbers, on=PURSE, how="left", maintain_order="left")
+    return frame.with_row_index("row").select(
         "row",
-        "account",
+        numbered["account"],
         "account_id",
         "currency",
         pl.col(member).alias("member_id"),
         pl.col("amount_minor").alias("amount"),
         pl.col(day).alias("date"),
-        known(pl.col(own).str.strip_chars(), rules).alias("own"),
-        plain_reference(pl.col("reference"), rules).alias("ref"),
-        known(pl.col("batch_id").str.strip_chars(), rules).alias("batch"),
+        known(frame[own], rules).alias("own"),
+        folded(known(frame["reference"], rules)).alias("ref"),
+        known(frame["batch_id"], rules).alias("batch"),
         "counterparty_name",
         "counterparty_account",
         "text",
@@ -180,22 +179,28 @@ def label(side: Side) -> pl.Expr:
     )
 
 
-def known(text: pl.Expr, rules: Rules) -> pl.Expr:
-    """The text, or null where the bank only says that there is none."""
-    empty = text.str.to_uppercase().is_in([word.upper() for word in rules.empty_ids])
-    return pl.when(~empty).then(text)
+def digest(text: pl.Expr) -> pl.Expr:
+    """The first 32 hexadecimal digits of each text's SHA-256."""
+    return CryptographicHashingNameSpace(text).sha2_256().str.head(32)
 
 
-def plain_reference(reference: pl.Expr, rules: Rules) -> pl.Expr:
-    """A reference without what systems change in passing: width, case, spaces, punctuation."""
-    return folded(known(reference.str.strip_chars(), rules))
+def known(text: pl.Series, rules: Rules) -> pl.Series:
+    """The text without spaces around it, or null where the bank only says that there is none."""
+    words = [word.upper() for word in rules.empty_ids]
+    bare = text.str.strip_chars()
+    # upper case has never fewer letters, and most texts are too long to be such a word
+    short = (bare.str.len_chars() <= max(map(len, words), default=0)).arg_true()
+    empty = bare.gather(short).str.to_uppercase().is_in(words)
+    return bare.scatter(short.filter(empty), None)
 
 
-def folded(text: pl.Expr) -> pl.Expr:
+def folded(text: pl.Series) -> pl.Series:
     """Text by its letters and digits alone, whatever their width and case; null if it has none."""
-    wide = text.str.normalize("NFKC").str.to_uppercase()
-    bare = wide.str.replace_all(r"[^\p{L}\p{N}]+", "")
-    return pl.when(bare != "").then(bare)
+    plain = text.str.len_bytes() == text.str.len_chars()
+    # NFKC leaves ASCII as it is
+    normal = text.zip_with(plain, text.set(plain, None).str.normalize("NFKC"))
+    bare = normal.str.to_uppercase().str.replace_all(r"[^\p{L}\p{N}]+", "")
+    return bare.replace("", None)
 
 
 def pair_unique(bank: pl.DataFrame, ledger: pl.DataFrame, bank_key: str, ledger_key: str) -> Found:
