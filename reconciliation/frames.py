@@ -133,8 +133,10 @@ def conform(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
     if "currency" in shape.columns:
         _check_currency(filled, source)
     _check_amounts(filled, shape, source)
-    _check_unique(filled, shape, source)
-    return filled.sort(shape.key)
+    ordered = filled.sort(shape.key)
+    if _repeats(ordered, shape).any():
+        _refuse_repeats(filled, shape, source)
+    return ordered
 
 
 def _check_columns(frame: pl.DataFrame, shape: Shape, source: str) -> None:
@@ -218,8 +220,10 @@ def _blank_as_null(name: str) -> pl.Expr:
 
 
 def _check_currency(frame: pl.DataFrame, source: str) -> None:
-    fits = pl.col("currency").str.contains(r"^[A-Z]{3}$")
-    _refuse_rows(frame, ~fits, source, "currency", "not a currency code such as CNY")
+    codes = frame["currency"].unique()
+    wrong = codes.filter(~codes.str.contains(r"^[A-Z]{3}$"))
+    at_fault = pl.col("currency").is_in(wrong.implode())
+    _refuse_rows(frame, at_fault, source, "currency", "not a currency code such as CNY")
 
 
 def _check_amounts(frame: pl.DataFrame, shape: Shape, source: str) -> None:
@@ -230,7 +234,13 @@ def _check_amounts(frame: pl.DataFrame, shape: Shape, source: str) -> None:
             raise InputError(source, "amounts are too large to add up", column=name)
 
 
-def _check_unique(frame: pl.DataFrame, shape: Shape, source: str) -> None:
+def _repeats(ordered: pl.DataFrame, shape: Shape) -> pl.Series:
+    """Which of the rows, sorted by key, repeat the key of the row before."""
+    same = (pl.col(name) == pl.col(name).shift() for name in shape.key)
+    return ordered.select(pl.all_horizontal(same)).to_series()
+
+
+def _refuse_repeats(frame: pl.DataFrame, shape: Shape, source: str) -> None:
     repeated = ~pl.struct(shape.key).is_first_distinct()
     label = f"repeats the {' and '.join(shape.key)} of an earlier row"
     _refuse_rows(frame, repeated, source, shape.key[-1], label)

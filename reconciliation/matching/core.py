@@ -93,6 +93,15 @@ class Scene:
         """The same scene with the rows found taken out of the open ones."""
         return replace(self, open=self.open.without(found))
 
+    def focused(self) -> Scene:
+        """The same scene without the closed rows that no open row can be compared with.
+
+        Whatever is asked about closed rows is asked by account, and by amount, id or reference.
+        """
+        opened = pl.concat(side.select(_COMPARED_BY) for side in (self.open.bank, self.open.ledger))
+        every = Sides(_touched(self.every.bank, opened), _touched(self.every.ledger, opened))
+        return replace(self, every=every)
+
     def rejected_pairs(self) -> pl.DataFrame:
         """The rejected groups of one entry and one line, columns `bank` and `ledger`."""
         pairs = [dict(group) for group in self.rejected if len(group) == len(_PAIR)]
@@ -118,6 +127,19 @@ class Scene:
 
 
 _PAIR: Final = frozenset({"bank", "ledger"})
+_COMPARED_BY: Final = ("account", "amount", "own", "ref")
+
+
+def _touched(every: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
+    """Rows that share account and amount, or an id or reference, with a row that is open."""
+    amounts = every.select("account", "amount", "row").join(
+        opened.select("account", "amount"), on=["account", "amount"], how="semi"
+    )
+    named = (
+        pl.col(name).is_in(opened[name].drop_nulls().unique().implode()) for name in ("own", "ref")
+    )
+    shared = pl.any_horizontal(pl.col("row").is_in(amounts["row"].implode()), *named)
+    return every.filter(shared)
 
 
 def members_of(found: Found) -> dict[int, Members]:
@@ -203,17 +225,22 @@ def folded(text: pl.Series) -> pl.Series:
     return bare.replace("", None)
 
 
-def pair_unique(bank: pl.DataFrame, ledger: pl.DataFrame, bank_key: str, ledger_key: str) -> Found:
-    """Pairs of one account, currency and amount whose key occurs once on either side."""
+def unique_pairs(
+    bank: pl.DataFrame, ledger: pl.DataFrame, bank_key: str, ledger_key: str
+) -> pl.DataFrame:
+    """Pairs of one account, currency and amount whose key occurs once on either side.
+
+    Columns `bank` and `ledger` (rows), `own` and `own_ledger` (their ids of ours).
+    """
     left, right = _alone(bank, bank_key), _alone(ledger, ledger_key)
-    pairs = left.join(right, on=["account", "amount", "key"], how="inner")
-    return as_found(pairs.select(bank="row", ledger="row_right"))
+    pairs = left.join(right, on=["account", "amount", "key"], how="inner", suffix="_ledger")
+    return pairs.select("own", "own_ledger", bank="row", ledger="row_ledger")
 
 
 def _alone(side: pl.DataFrame, key: str) -> pl.DataFrame:
     """Rows whose account, amount and key no other row of the side has."""
-    keyed = side.select("account", "amount", pl.col(key).alias("key"), "row").drop_nulls("key")
-    counted = keyed.group_by("account", "amount", "key").agg(pl.len(), pl.col("row").first())
+    keyed = side.select("account", "amount", "own", "row", key=key).drop_nulls("key")
+    counted = keyed.group_by("account", "amount", "key").agg(pl.len(), pl.col("row", "own").first())
     return counted.filter(pl.col("len") == 1).drop("len")
 
 

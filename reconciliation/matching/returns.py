@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from reconciliation.matching.core import Found, folded, gather, pair_unique
+from reconciliation.matching.core import Found, as_found, folded, gather, unique_pairs
 
 if TYPE_CHECKING:
     from reconciliation.matching.core import Scene
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 def find(scene: Scene) -> Found:
     """Returns whose reference is the correction's payment id, or whose id is its reference."""
     bank, ledger = _credits(scene.open.bank), _credits(scene.open.ledger)
-    by_reference = pair_unique(bank.filter(pl.col("own").is_null()), ledger, "ref", "plain_own")
+    nameless = bank.filter(pl.col("own").is_null())
+    by_reference = as_found(unique_pairs(nameless, ledger, "ref", "plain_own"))
     left_bank = bank.join(by_reference.bank, on="row", how="anti")
     left_ledger = ledger.filter(pl.col("own").is_null())
-    return gather([by_reference, pair_unique(left_bank, left_ledger, "plain_own", "ref")])
+    by_id = as_found(unique_pairs(left_bank, left_ledger, "plain_own", "ref"))
+    return gather([by_reference, by_id])
 
 
 def _credits(side: pl.DataFrame) -> pl.DataFrame:

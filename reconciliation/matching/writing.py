@@ -40,10 +40,23 @@ class Claim:
     found: Found
     adjustments: pl.DataFrame | None = None
 
+    @property
+    def is_pairs(self) -> bool:
+        """Whether each group is one entry and one line, both sides in the same order."""
+        bank, ledger = self.found.bank["group"], self.found.ledger["group"]
+        return self.rule != "pin" and bank.equals(ledger) and bank.is_unique().all()
+
     def is_even(self, rows: Sides) -> bool:
-        """Whether every group comes to the same on both sides, adjustments included."""
-        bank = self.found.bank.join(rows.bank.select("row", "amount"), on="row")
-        ledger = self.found.ledger.join(rows.ledger.select("row", "amount"), on="row")
+        """Whether every group comes to the same on both sides, adjustments included.
+
+        A row's number is its position in `rows`.
+        """
+        bank, ledger = (
+            found.select("group", rows_["amount"].gather(found["row"]))
+            for found, rows_ in ((self.found.bank, rows.bank), (self.found.ledger, rows.ledger))
+        )
+        if self.is_pairs and self.adjustments is None:
+            return bank["amount"].equals(ledger["amount"])
         parts = [bank.select("group", "amount"), ledger.select("group", -pl.col("amount"))]
         if self.adjustments is not None:
             parts.append(self.adjustments.select("group", -pl.col("amount")))
@@ -71,7 +84,7 @@ def _members(claim: Claim, rows: Sides, rules: Rules) -> pl.DataFrame:
         _placed(getattr(claim.found, side), getattr(rows, side), side) for side in _SIDES
     )
     members = pl.concat([bank, ledger])
-    if _is_pairs(claim):
+    if claim.is_pairs:
         ids = _pair_ids(bank, ledger, claim, rules)
         named = members.with_columns(pl.concat([ids, ids]), pl.concat([bank["lead"]] * 2))
     else:
@@ -82,13 +95,6 @@ def _members(claim: Claim, rows: Sides, rules: Rules) -> pl.DataFrame:
         status=pl.lit(claim.status),
         rule=pl.lit(claim.rule),
     )
-
-
-def _is_pairs(claim: Claim) -> bool:
-    """Whether each group is one entry and one line, both sides in the same order."""
-    bank, ledger = claim.found.bank["group"], claim.found.ledger["group"]
-    plain = claim.rule != "pin" and bank.equals(ledger)
-    return plain and bank.n_unique() == len(bank)
 
 
 _LEDGER_LEADS: Final = 2**32
