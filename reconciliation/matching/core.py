@@ -66,8 +66,8 @@ class Sides:
     def without(self, found: Found) -> Sides:
         """What stays open when the rows found are taken out."""
         return Sides(
-            self.bank.join(found.bank, on="row", how="anti", maintain_order="left"),
-            self.ledger.join(found.ledger, on="row", how="anti", maintain_order="left"),
+            self.bank.filter(~pl.col("row").is_in(found.bank["row"].implode())),
+            self.ledger.filter(~pl.col("row").is_in(found.ledger["row"].implode())),
         )
 
 
@@ -153,8 +153,8 @@ def members_of(found: Found) -> dict[int, Members]:
 
 def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
     """Two normalised frames in the columns that the passes share."""
-    accounts = pl.concat([bank.select(PURSE).unique(), ledger.select(PURSE).unique()])
-    numbers = accounts.unique().sort(PURSE).with_row_index("account")
+    purses = pl.concat(side.filter(_begins()).select(PURSE) for side in (bank, ledger))
+    numbers = purses.unique().sort(PURSE).with_row_index("account")
     said_returned = (
         pl.col("reversal").fill_null(value=False) | pl.col("return_reason").is_not_null()
     )
@@ -174,10 +174,9 @@ def _prepared(
     frame: pl.DataFrame, numbers: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
 ) -> pl.DataFrame:
     member, day, own = _OWN[side]
-    numbered = frame.select(PURSE).join(numbers, on=PURSE, how="left", maintain_order="left")
     return frame.with_row_index("row").select(
         "row",
-        numbered["account"],
+        _numbered(frame, numbers),
         "account_id",
         "currency",
         pl.col(member).alias("member_id"),
@@ -191,6 +190,20 @@ def _prepared(
         "text",
         returned.alias("returned"),
     )
+
+
+def _begins() -> pl.Expr:
+    """Rows of another account or currency than the row before."""
+    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in PURSE)
+    return ~same.fill_null(value=False)
+
+
+def _numbered(frame: pl.DataFrame, numbers: pl.DataFrame) -> pl.Series:
+    """The number of each row's account and currency, looked up once for each run of rows."""
+    begins = frame.select(_begins()).to_series()
+    runs = frame.filter(begins).select(PURSE)
+    known_ = runs.join(numbers, on=PURSE, how="left", maintain_order="left")["account"]
+    return known_.gather(begins.cum_sum() - 1)
 
 
 def label(side: Side) -> pl.Expr:
@@ -234,14 +247,13 @@ def unique_pairs(
     """
     left, right = _alone(bank, bank_key), _alone(ledger, ledger_key)
     pairs = left.join(right, on=["account", "amount", "key"], how="inner", suffix="_ledger")
-    return pairs.select("own", "own_ledger", bank="row", ledger="row_ledger")
+    return pairs.select("own", "own_ledger", bank="row", ledger="row_ledger").sort("bank")
 
 
 def _alone(side: pl.DataFrame, key: str) -> pl.DataFrame:
     """Rows whose account, amount and key no other row of the side has."""
     keyed = side.select("account", "amount", "own", "row", key=key).drop_nulls("key")
-    counted = keyed.group_by("account", "amount", "key").agg(pl.len(), pl.col("row", "own").first())
-    return counted.filter(pl.col("len") == 1).drop("len")
+    return keyed.unique(["account", "amount", "key"], keep="none")
 
 
 def as_found(pairs: pl.DataFrame) -> Found:

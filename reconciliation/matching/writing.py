@@ -42,9 +42,10 @@ class Claim:
 
     @property
     def is_pairs(self) -> bool:
-        """Whether each group is one entry and one line, both sides in the same order."""
-        bank, ledger = self.found.bank["group"], self.found.ledger["group"]
-        return self.rule != "pin" and bank.equals(ledger) and bank.is_unique().all()
+        """Whether each group is one entry, whose row it is named by, and one line, in one order."""
+        bank, ledger = self.found.bank, self.found.ledger
+        pairs = bank["group"].equals(bank["row"]) and bank["group"].equals(ledger["group"])
+        return pairs and self.rule != "pin"
 
     def is_even(self, rows: Sides) -> bool:
         """Whether every group comes to the same on both sides, adjustments included.
