@@ -129,7 +129,7 @@ def conform(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
     typed = frame.select(_typed(frame, name, kind, source) for name, kind in shape.columns.items())
     filled = typed.with_columns(_blank_as_null(typed[name]) for name in _text_columns(shape))
     for column in sorted(shape.required):
-        _refuse_rows(filled, pl.col(column).is_null(), source, column, "a value is required")
+        _refuse_first(filled[column].is_null(), source, column, "a value is required")
     if "currency" in shape.columns:
         _check_currency(filled, source)
     _check_amounts(filled, shape, source)
@@ -224,8 +224,9 @@ def _blank_as_null(text: pl.Series) -> pl.Series:
 def _check_currency(frame: pl.DataFrame, source: str) -> None:
     codes = frame["currency"].unique()
     wrong = codes.filter(~codes.str.contains(r"^[A-Z]{3}$"))
-    at_fault = pl.col("currency").is_in(wrong.implode())
-    _refuse_rows(frame, at_fault, source, "currency", "not a currency code such as CNY")
+    if len(wrong) > 0:
+        at_fault = pl.col("currency").is_in(wrong.implode())
+        _refuse_rows(frame, at_fault, source, "currency", "not a currency code such as CNY")
 
 
 def _check_amounts(frame: pl.DataFrame, shape: Shape, source: str) -> None:

@@ -208,10 +208,13 @@ def _numbered(frame: pl.DataFrame, numbers: pl.DataFrame) -> pl.Series:
 
 def label(side: Side) -> pl.Expr:
     """Side, account and id with their lengths: a name that no other row of the input has."""
-    account, name = pl.col("account_id"), pl.col("member_id")
-    return pl.format(
-        f"{side}:{{}}:{{}}:{{}}:{{}}", account.str.len_bytes(), account, name.str.len_bytes(), name
-    )
+    return pl.concat_str(*label_parts(side, "account_id", "member_id"))
+
+
+def label_parts(side: Side, account: str, member: str) -> tuple[pl.Expr, ...]:
+    """What a label is put together from, given the columns of account and id."""
+    colon, names = pl.lit(":"), (pl.col(account), pl.col(member))
+    return (pl.lit(side), *(part for n in names for part in (colon, n.str.len_bytes(), colon, n)))
 
 
 def digest(text: pl.Expr) -> pl.Expr:

@@ -89,7 +89,9 @@ def _families(scene: Scene, side: Side, rows: pl.DataFrame, key: tuple[str, ...]
     every = scene.every.bank if side == "bank" else scene.every.ledger
     # every key has account and amount: few rows are left to compare in all the rest
     several = every.filter(pl.len().over(EQUAL) > 1)
-    shared = several.join(rows.select(key).unique(), on=key, how="semi", nulls_equal=True)
+    alike = several.filter(pl.len().over(key) > 1)
+    asked = alike.join(rows, on="row", how="semi")
+    shared = alike.join(asked, on=key, how="semi", nulls_equal=True)
     opened = _of(scene, side).select("row", is_open=pl.lit(value=True))
     flagged = shared.join(opened, on="row", how="left").with_columns(
         pl.col("is_open").fill_null(value=False)

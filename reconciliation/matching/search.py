@@ -98,7 +98,7 @@ def _kept(
     kept: dict[int, list[tuple[int, int]]] = {}
     for total, count, mask in _subsets(amounts, target, items, budget):
         same = kept.setdefault(total, [])
-        if sum(count == other for other, _ in same) < _ENOUGH:
+        if not same or sum(count == other for other, _ in same) < _ENOUGH:
             same.append((count, mask))
     for same in kept.values():
         same.sort()
@@ -115,7 +115,9 @@ def _meet(
     """The first two pairs of halves that make up the target."""
     found: list[tuple[int, int]] = []
     for total, count, mask in _subsets(amounts, target, items, budget):
-        for other in _fitting(kept.get(target - total, ()), _LEAST - count, items - count):
+        if target - total not in kept:
+            continue
+        for other in _fitting(kept[target - total], _LEAST - count, items - count):
             found.append((other, mask))
             if len(found) == _ENOUGH:
                 return found

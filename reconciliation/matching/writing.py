@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation.details import described
-from reconciliation.matching.core import digest, label
+from reconciliation.matching.core import digest, label, label_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,10 +121,12 @@ def _placed(found: pl.DataFrame, rows: pl.DataFrame, side: Side) -> pl.DataFrame
 
 
 def _pair_ids(bank: pl.DataFrame, ledger: pl.DataFrame, claim: Claim, rules: Rules) -> pl.Series:
-    left, right = bank.select(bank=label("bank")), ledger.select(ledger=label("ledger"))
-    pairs = pl.concat([left, right], how="horizontal")
-    both = pl.concat_str("bank", "ledger", separator=",")
-    return pairs.select(_id(both, claim, rules)).to_series()
+    pairs = bank.select("account_id", "member_id", line_id=ledger["member_id"])
+    left, right = (
+        label_parts(side, "account_id", member)
+        for side, member in zip(_SIDES, ("member_id", "line_id"), strict=True)
+    )
+    return pairs.select(_id((*left, pl.lit(","), *right), claim, rules)).to_series()
 
 
 def _grouped(members: pl.DataFrame, claim: Claim, rules: Rules) -> pl.DataFrame:
@@ -134,14 +136,14 @@ def _grouped(members: pl.DataFrame, claim: Claim, rules: Rules) -> pl.DataFrame:
     groups = ordered.group_by("group", maintain_order=True).agg(
         pl.col("lead", "decision").first(), label=named.str.join(",")
     )
-    ids = groups.select("group", "lead", _id(pl.col("label"), claim, rules))
+    ids = groups.select("group", "lead", _id((pl.col("label"),), claim, rules))
     return ordered.drop("lead").join(ids, on="group", how="left", maintain_order="left")
 
 
-def _id(labels: pl.Expr, claim: Claim, rules: Rules) -> pl.Expr:
+def _id(labels: Sequence[pl.Expr], claim: Claim, rules: Rules) -> pl.Expr:
     """Of members, rule and rules version; a decision stays the same match whatever the rules."""
     version = pl.col("decision") if claim.rule == "pin" else pl.lit(rules.version)
-    return digest(pl.concat_str(labels, pl.lit(f"|{claim.rule}|"), version)).alias("match_id")
+    return digest(pl.concat_str(*labels, pl.lit(f"|{claim.rule}|"), version)).alias("match_id")
 
 
 def _with_adjustments(members: pl.DataFrame, claim: Claim) -> pl.DataFrame:
