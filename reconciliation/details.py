@@ -6,7 +6,6 @@ four characters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -55,12 +54,11 @@ class Member(NamedTuple):
     states: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """The members of one case by side, with what ages and windows are counted by."""
 
-    bank: tuple[Member, ...]
-    ledger: tuple[Member, ...]
+    bank: Sequence[Member]
+    ledger: Sequence[Member]
     rules: Rules
     as_of: date
 
@@ -74,13 +72,9 @@ def described(members: pl.DataFrame, rules: Rules, as_of: date) -> pl.DataFrame:
     """The members, sorted by kind, cause and group, with `case_id` and `detail` added."""
     details: list[str] = []
     for group in _groups(members):
-        case = Case(
-            tuple(m for m in group if m.side == "bank"),
-            tuple(m for m in group if m.side == "ledger"),
-            rules,
-            as_of,
-        )
-        details += [_SENTENCES[case.first.kind](case)] * len(group)
+        sides = [[m for m in group if m.side == side] for side in ("bank", "ledger")]
+        case = Case(sides[0], sides[1], rules, as_of)
+        details += [_SENTENCES[group[0].kind](case)] * len(group)
     told = members.with_columns(pl.Series("detail", details, dtype=pl.String))
     return told.with_columns(_case_id().over(_GROUP).alias("case_id"))
 

@@ -183,7 +183,7 @@ def _prepared(
         pl.col("amount_minor").alias("amount"),
         pl.col(day).alias("date"),
         known(frame[own], rules).alias("own"),
-        folded(known(frame["reference"], rules)).alias("ref"),
+        _plain_reference(frame["reference"], rules).alias("ref"),
         known(frame["batch_id"], rules).alias("batch"),
         "counterparty_name",
         "counterparty_account",
@@ -230,6 +230,13 @@ def known(text: pl.Series, rules: Rules) -> pl.Series:
     short = (bare.str.len_chars() <= max(map(len, words), default=0)).arg_true()
     empty = bare.gather(short).str.to_uppercase().is_in(words)
     return bare.scatter(short.filter(empty), None)
+
+
+def _plain_reference(reference: pl.Series, rules: Rules) -> pl.Series:
+    """A reference as a person reads it; null where it says only that there is none."""
+    plain = folded(reference)
+    empty = folded(pl.Series(rules.empty_ids, dtype=pl.String)).drop_nulls()
+    return plain.set(plain.is_in(empty.implode()), None)
 
 
 def folded(text: pl.Series) -> pl.Series:

@@ -35,7 +35,8 @@ def find(alone: Sides) -> Found:
 
     Where an account has several such rows, the first is the one; the rest repeat it.
     """
-    shared = _on_one_account(alone.bank).join(
+    met = alone.bank.join(alone.ledger, on=_ANYWHERE, how="semi")
+    shared = _on_one_account(met).join(
         _on_one_account(alone.ledger), on=_ANYWHERE, suffix="_ledger"
     )
     pairs = shared.select(group="row", row="row", ledger="row_ledger").sort("group")

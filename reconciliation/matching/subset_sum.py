@@ -114,7 +114,7 @@ def find(scene: Scene) -> Sums:
     return Sums(
         _found(sure),
         _found(doubtful),
-        pl.DataFrame([_report(search) for search in said], schema=SEARCHES, orient="row"),
+        _reported(said),
     )
 
 
@@ -347,13 +347,16 @@ def _found(hits: Sequence[Search]) -> Found:
     return Found(bank, ledger)
 
 
-def _report(search: Search) -> tuple[str, int, str | None, int, int, int, str | None]:
-    return (
-        search.target.side,
-        search.target.row,
-        search.limit,
-        search.count,
-        search.states,
-        len(search.solutions),
-        None if search.expected is None else str(search.expected),
-    )
+def _reported(searches: Sequence[Search]) -> pl.DataFrame:
+    columns = {
+        "side": [search.target.side for search in searches],
+        "row": [search.target.row for search in searches],
+        "limit": [search.limit for search in searches],
+        "candidates": [search.count for search in searches],
+        "states": [search.states for search in searches],
+        "solutions": [len(search.solutions) for search in searches],
+        "expected_accidents": [
+            None if search.expected is None else str(search.expected) for search in searches
+        ],
+    }
+    return pl.DataFrame(columns, schema=SEARCHES)
