@@ -125,6 +125,17 @@ def conform(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
     Raises:
         InputError: as `normalise`.
     """
+    fitting = checked(frame, shape, source)
+    refuse_repeats(fitting, shape, source)
+    return fitting.sort(shape.key)
+
+
+def checked(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
+    """`conform` for who puts the rows in order: as they came, and nobody has looked for repeats.
+
+    Raises:
+        InputError: as `normalise`, but for duplicate ids.
+    """
     _check_columns(frame, shape, source)
     typed = frame.select(_typed(frame, name, kind, source) for name, kind in shape.columns.items())
     filled = typed.with_columns(_blank_as_null(typed[name]) for name in _text_columns(shape))
@@ -133,10 +144,18 @@ def conform(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
     if "currency" in shape.columns:
         _check_currency(filled, source)
     _check_amounts(filled, shape, source)
-    ordered = _ordered(filled, shape)
-    if _repeats(ordered, shape).any():
-        _refuse_repeats(filled, shape, source)
-    return ordered
+    return filled
+
+
+def refuse_repeats(frame: pl.DataFrame, shape: Shape, source: str) -> None:
+    """Names the first row that has the key of an earlier one.
+
+    Raises:
+        InputError: there is such a row.
+    """
+    repeated = ~pl.struct(shape.key).is_first_distinct()
+    label = f"repeats the {' and '.join(shape.key)} of an earlier row"
+    _refuse_rows(frame, repeated, source, shape.key[-1], label)
 
 
 def _check_columns(frame: pl.DataFrame, shape: Shape, source: str) -> None:
@@ -235,26 +254,6 @@ def _check_amounts(frame: pl.DataFrame, shape: Shape, source: str) -> None:
         # 128 bits: the absolute value of the smallest 64-bit number is no 64-bit number
         if kind == _MINOR and frame[name].cast(pl.Int128).abs().sum() > MAX_TOTAL_MINOR:
             raise InputError(source, "amounts are too large to add up", column=name)
-
-
-def _ordered(frame: pl.DataFrame, shape: Shape) -> pl.DataFrame:
-    """The rows sorted by key."""
-    first = frame[shape.key[0]]
-    # numbers sort faster than texts, and of rows that are near their place few have to be moved
-    near = frame.sort(first.cast(pl.Enum(first.unique().sort())))
-    return near.sort(shape.key)
-
-
-def _repeats(ordered: pl.DataFrame, shape: Shape) -> pl.Series:
-    """Which of the rows, sorted by key, repeat the key of the row before."""
-    same = (pl.col(name) == pl.col(name).shift() for name in shape.key)
-    return ordered.select(pl.all_horizontal(same)).to_series()
-
-
-def _refuse_repeats(frame: pl.DataFrame, shape: Shape, source: str) -> None:
-    repeated = ~pl.struct(shape.key).is_first_distinct()
-    label = f"repeats the {' and '.join(shape.key)} of an earlier row"
-    _refuse_rows(frame, repeated, source, shape.key[-1], label)
 
 
 def _refuse_rows(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import polars as pl
 from polars_hash import CryptographicHashingNameSpace
 
+from reconciliation.frames import SHAPES, refuse_repeats
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
@@ -152,15 +154,20 @@ def members_of(found: Found) -> dict[int, Members]:
 
 
 def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
-    """Two normalised frames in the columns that the passes share."""
-    purses = pl.concat(side.filter(_begins()).select(PURSE) for side in (bank, ledger))
+    """Two checked frames in the columns that the passes share, sorted by account and id.
+
+    Raises:
+        InputError: two rows of one side have the same account and id.
+    """
+    purses = pl.concat([bank.select(PURSE).unique(), ledger.select(PURSE).unique()])
     numbers = purses.unique().sort(PURSE).with_row_index("account")
+    placed = numbers.with_columns(place=pl.col("account_id").rle_id())
     said_returned = (
         pl.col("reversal").fill_null(value=False) | pl.col("return_reason").is_not_null()
     )
     return Sides(
-        _prepared(bank, numbers, rules, "bank", returned=said_returned),
-        _prepared(ledger, numbers, rules, "ledger", returned=pl.lit(value=False)),
+        _prepared(bank, placed, rules, "bank", returned=said_returned),
+        _prepared(ledger, placed, rules, "ledger", returned=pl.lit(value=False)),
     )
 
 
@@ -171,12 +178,13 @@ _OWN: Final[dict[Side, tuple[str, str, str]]] = {
 
 
 def _prepared(
-    frame: pl.DataFrame, numbers: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
+    frame: pl.DataFrame, accounts: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
 ) -> pl.DataFrame:
     member, day, own = _OWN[side]
-    return frame.with_row_index("row").select(
-        "row",
-        _numbered(frame, numbers),
+    located = frame.select(PURSE).join(accounts, on=PURSE, how="left", maintain_order="left")
+    # texts are read before they are sorted: as they came they lie side by side in memory
+    rows = frame.select(
+        located["account"],
         "account_id",
         "currency",
         pl.col(member).alias("member_id"),
@@ -188,22 +196,15 @@ def _prepared(
         "counterparty_name",
         "counterparty_account",
         "text",
-        returned.alias("returned"),
+        located["place"],
+        returned=returned,
     )
-
-
-def _begins() -> pl.Expr:
-    """Rows of another account or currency than the row before."""
-    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in PURSE)
-    return ~same.fill_null(value=False)
-
-
-def _numbered(frame: pl.DataFrame, numbers: pl.DataFrame) -> pl.Series:
-    """The number of each row's account and currency, looked up once for each run of rows."""
-    begins = frame.select(_begins()).to_series()
-    runs = frame.filter(begins).select(PURSE)
-    known_ = runs.join(numbers, on=PURSE, how="left", maintain_order="left")["account"]
-    return known_.gather(begins.cum_sum() - 1)
+    # the first sort is of numbers, and leaves the second little to move
+    ordered = rows.sort("place").sort("place", "member_id")
+    same = pl.col("place", "member_id") == pl.col("place", "member_id").shift()
+    if ordered.select(pl.all_horizontal(same).any()).item():
+        refuse_repeats(frame, SHAPES[side], side)
+    return ordered.drop("place").with_row_index("row")
 
 
 def label(side: Side) -> pl.Expr:

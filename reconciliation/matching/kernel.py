@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation import breaks
-from reconciliation.frames import normalise
+from reconciliation.frames import BANK, LEDGER, checked
 from reconciliation.matching import (
     amount_window,
     declared_batch,
@@ -225,7 +225,7 @@ def _opening(
     closed: pl.DataFrame | None,
     pins: pl.DataFrame | None,
 ) -> _Opening:
-    every = prepare(normalise(bank, "bank"), normalise(ledger, "ledger"), rules)
+    every = prepare(checked(bank, BANK, "bank"), checked(ledger, LEDGER, "ledger"), rules)
     opened = every if closed is None else every.without(_rows_of(closed, every))
     if pins is None:
         return _Opening(every, opened, Pinned(NOTHING_PINNED, frozenset()))
