@@ -18,14 +18,8 @@ if TYPE_CHECKING:
     from reconciliation.matching.core import Scene, Sides
 
 EQUAL: Final = ("account", "amount")
-_COMPARED: Final = (
-    *(*EQUAL, "row", "date", "own", "ref", "batch", "returned"),
-    *("counterparty_name", "counterparty_account"),
-)
-_PARTIES: Final = (
-    *("counterparty_name", "counterparty_account"),
-    *("counterparty_name_ledger", "counterparty_account_ledger"),
-)
+_PARTY: Final = ("counterparty_name", "counterparty_account")
+_COMPARED: Final = (*EQUAL, "row", "date", "own", "ref", "batch", "returned", *_PARTY)
 _LEAST_PREFIX: Final = 2
 
 
@@ -66,8 +60,7 @@ def candidates(scene: Scene) -> pl.DataFrame:
     near = joined.filter(
         in_window(pl.col("date"), pl.col("date_ledger"), scene.rules), _compatible()
     )
-    parties = near.with_columns(folded(near[name]).alias(name) for name in _PARTIES)
-    known = parties.with_columns(_same_number(), _same_name())
+    known = near.with_columns(_same_number(), _same_name())
     pairs = known.filter(~_contradicts()).select(
         *EQUAL, bank="row", ledger="row_ledger", agrees=_agrees()
     )
@@ -95,7 +88,7 @@ def _elsewhere(scene: Scene, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
     """
     key = [*EQUAL, "ref"]
     bank, ledger = (
-        rows.select(_COMPARED).join(amounts, on=EQUAL, how="semi")
+        _folded(rows.select(_COMPARED).join(amounts, on=EQUAL, how="semi"))
         for rows in (scene.open.bank, scene.open.ledger)
     )
     known = [
@@ -110,6 +103,11 @@ def _elsewhere(scene: Scene, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
         for rows, there in zip((bank, ledger), known, strict=True)
     ]
     return placed[0], placed[1]
+
+
+def _folded(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with their counterparties as they are compared: once a row, not once a pair."""
+    return rows.with_columns(folded(rows[name]).alias(name) for name in _PARTY)
 
 
 def _compatible() -> pl.Expr:
