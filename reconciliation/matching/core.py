@@ -1,7 +1,7 @@
 """What the passes share: the open rows of both sides, and how to find pairs among them.
 
 Both sides are brought to the same columns, so that a rule about one is the same rule about the
-other: `row` (position in the normalised frame, the row's name inside the kernel), `account`
+other: `row` (position in the order of account and id, the row's name inside the kernel), `account`
 (account and currency as one number), `amount`, `date`, `own` (our own id: end-to-end id or payment
 id), `ref` (normalised reference), `batch`, and `returned` (the bank says so).
 """
@@ -137,8 +137,10 @@ def _touched(every: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
     amounts = every.select("account", "amount", "row").join(
         opened.select("account", "amount"), on=["account", "amount"], how="semi"
     )
+    # by hash: where two texts share one, a row is kept that nobody asks for
     named = (
-        pl.col(name).is_in(opened[name].drop_nulls().unique().implode()) for name in ("own", "ref")
+        every[name].hash().is_in(opened[name].drop_nulls().hash().implode()).alias(name)
+        for name in ("own", "ref")
     )
     shared = pl.any_horizontal(pl.col("row").is_in(amounts["row"].implode()), *named)
     return every.filter(shared)
@@ -185,7 +187,8 @@ def _prepared(
     # texts are read before they are sorted: as they came they lie side by side in memory
     rows = frame.select(
         located["account"],
-        "account_id",
+        # each account's text once: the same few are read again and again
+        accounts["account_id"].gather(located["account"]),
         "currency",
         pl.col(member).alias("member_id"),
         pl.col("amount_minor").alias("amount"),
