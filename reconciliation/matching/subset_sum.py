@@ -184,27 +184,23 @@ def _rows(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _worth_it(bank: pl.DataFrame, ledger: pl.DataFrame, items: int) -> pl.DataFrame:
-    """Accounts and directions in which a row lies between the least and the greatest sum."""
-    both = _extent(bank, items).join(_extent(ledger, items), on=_SHELF, suffix="_ledger")
-    one_to_many = (pl.col("most") >= pl.col("low_ledger")) & (
-        pl.col("least") <= pl.col("high_ledger")
-    )
-    many_to_one = (pl.col("most_ledger") >= pl.col("low")) & (
-        pl.col("least_ledger") <= pl.col("high")
-    )
+    """Accounts and directions in which a row may lie between the least and the greatest sum."""
+    both = _extent(bank).join(_extent(ledger), on=_SHELF, suffix="_ledger")
+    one_to_many = _within("", "_ledger", items)
+    many_to_one = _within("_ledger", "", items)
     return both.filter(one_to_many | many_to_one).select(_SHELF)
 
 
-def _extent(rows: pl.DataFrame, items: int) -> pl.DataFrame:
-    """Least and greatest amount, and least and greatest sum; no sum of a single row."""
+def _extent(rows: pl.DataFrame) -> pl.DataFrame:
     amount = pl.col("amount")
-    several = pl.len() >= _LEAST
-    return rows.group_by(_SHELF).agg(
-        least=amount.min(),
-        most=amount.max(),
-        low=pl.when(several).then(amount.bottom_k(_LEAST).sum()),
-        high=pl.when(several).then(amount.top_k(items).sum()),
-    )
+    return rows.group_by(_SHELF).agg(least=amount.min(), most=amount.max(), count=pl.len())
+
+
+def _within(targets: str, parts: str, items: int) -> pl.Expr:
+    """Whether some target is neither below twice the least part nor above the most of them."""
+    above = pl.col(f"most{targets}") >= _LEAST * pl.col(f"least{parts}")
+    below = pl.col(f"least{targets}") <= items * pl.col(f"most{parts}")
+    return (pl.col(f"count{parts}") >= _LEAST) & above & below
 
 
 def _grouped(side: Side, rows: pl.DataFrame) -> Iterator[list[Item]]:
