@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 FUZZER := .venv/fuzzer
-RAY := .venv/ray
 SPLINK := .venv/splink
+RAY := .venv/ray
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test fuzz ray bench labelled lint generate lock clean

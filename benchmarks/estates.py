@@ -16,8 +16,6 @@ import polars as pl
 from benchmarks.truth import START, Plan, generate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from benchmarks.truth import Books
 
 ACCOUNTS_A_PART: Final = 20_000

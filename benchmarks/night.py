@@ -7,7 +7,6 @@ import os
 import resource
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -19,6 +18,7 @@ from gateway.store import embedded, open_store, schema
 
 if TYPE_CHECKING:
     from datetime import date
+    from pathlib import Path
 
     from gateway.night import Run
 
@@ -28,7 +28,7 @@ _DAY: Final = START + timedelta(days=LAST_DAY)
 
 
 def measure(folder: Path, plan: Plan) -> dict[str, Any]:
-    """Loads the books of a plan into the embedded PostgreSQL, runs one night over them, and another.
+    """Loads the books of a plan into the embedded PostgreSQL, and runs two nights over them.
 
     Args:
         folder: where the database and the archive of the runs go; empty.

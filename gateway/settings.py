@@ -32,11 +32,11 @@ class Settings(BaseSettings):
         profiles_dir: bank profiles of one's own, one TOML file each, besides those that come along.
         night_at: from this hour on, in China, the day before is reconciled; a day that was missed
             is made up for.
+        case_policy: TOML file of the case policy, see `gateway.cases.policy`; without one its
+            defaults hold.
         rules: the reconciliation's rules, a TOML or JSON file; None for the default rules.
         night_engine: where a night's shards are worked on: processes of this machine, or Ray.
         ray_address: of the Ray cluster; empty for Ray on this machine alone.
-        case_policy: TOML file of the case policy, see `gateway.cases.policy`; without one its
-            defaults hold.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -53,10 +53,10 @@ class Settings(BaseSettings):
     answer_due: timedelta = timedelta(hours=4)
     profiles_dir: Path | None = None
     night_at: time = time(5, 30)
+    case_policy: Path | None = None
     rules: Path | None = None
     night_engine: Literal["local", "ray"] = "local"
     ray_address: str = ""
-    case_policy: Path | None = None
     poll_interval: timedelta = timedelta(seconds=1)
 
     @property

@@ -18,7 +18,7 @@ import polars as pl
 
 from reconciliation.frames import normalise
 from reconciliation.matching.core import folded, in_window, known, plain_reference
-from reconciliation.matching.fees import _explains
+from reconciliation.matching.fees import explains
 
 if TYPE_CHECKING:
     from reconciliation.frames import Side
@@ -58,6 +58,24 @@ def read_evidence(text: str) -> tuple[Evidence, ...]:
     return tuple(Evidence(**item) for item in json.loads(text))
 
 
+def evidence_of(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> tuple[Evidence, ...]:
+    """What two sides of one group say of each other; nothing where one of them has no row.
+
+    Args:
+        bank: its entries, columns as `frames.BANK`.
+        ledger: its lines, columns as `frames.LEDGER`.
+        rules: the window and the tariff.
+
+    Raises:
+        InputError: a frame does not fit its side.
+    """
+    group = pl.lit(0, dtype=pl.UInt32).alias("group")
+    left = as_one(comparable(bank, "bank", rules).with_columns(group), "bank")
+    right = as_one(comparable(ledger, "ledger", rules).with_columns(group), "ledger")
+    told = evidence_json(compared(left.join(right, on="group", suffix="_ledger"), rules))
+    return read_evidence(told[0]) if len(told) else ()
+
+
 # --- rows as they are compared -------------------------------------------------------------------
 
 _NAMES: Final[dict[Side, tuple[str, str, str]]] = {
@@ -85,10 +103,10 @@ def comparable(frame: pl.DataFrame, side: Side, rules: Rules) -> pl.DataFrame:
         member_id=member,
         amount="amount_minor",
         date=day,
-        own=known(pl.col(own).str.strip_chars(), rules),
-        ref=plain_reference(pl.col("reference"), rules),
-        batch=known(pl.col("batch_id").str.strip_chars(), rules),
-        number=folded(pl.col("counterparty_account")),
+        own=known(rows[own], rules),
+        ref=plain_reference(rows["reference"], rules),
+        batch=known(rows["batch_id"], rules),
+        number=folded(rows["counterparty_account"]),
         name=_worded_once(rows["counterparty_name"]),
         text=_worded_once(rows["text"]),
         said="text",
@@ -192,7 +210,7 @@ def _with_charge(pairs: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     if not rules.fees:
         return pairs.with_columns(charge=pl.lit(None, dtype=pl.String))
     asked = pairs.select(paid="amount", due="amount_ledger", text="said")
-    named = [pl.when(_explains(fee)).then(pl.lit(fee.name)) for fee in rules.fees]
+    named = [pl.when(explains(fee)).then(pl.lit(fee.name)) for fee in rules.fees]
     return pairs.with_columns(asked.select(charge=pl.coalesce(named)).to_series())
 
 

@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+_MILLION: Final = 1_000_000
 Days = Annotated[int, Field(ge=0, le=366)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=40, strip_whitespace=True)]
 Words = Annotated[tuple[Word, ...], Field(max_length=200)]
@@ -96,21 +97,6 @@ class Fee(BaseModel):
         if self.max_minor is not None and self.max_minor < self.min_minor:
             raise ValueError("max_minor is below min_minor")
         return self
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """How often a rule has matched by itself under the same rules, and been wrong.
-
-    Attributes:
-        rule: its name.
-        made: matches that it made.
-        reversed: those of them that a person took apart for good.
-    """
-
-    rule: str
-    made: int
-    reversed: int
 
 
 Weight = Annotated[int, Field(ge=-10_000, le=10_000)]
@@ -215,6 +201,28 @@ class Ranking(BaseModel):
     best: Annotated[int, Field(ge=1, le=100)] = 10
 
 
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """How often a rule has matched by itself under the same rules, and been wrong.
+
+    Attributes:
+        rules_version: version and digest of the rules.
+        rule: its name.
+        made: matches that it made.
+        reversed: those of them that a person took apart for good.
+    """
+
+    rules_version: str
+    rule: str
+    made: int
+    reversed: int
+
+    @property
+    def reversed_per_million(self) -> int:
+        """Reversed of a million, rounded up: one of very many is not none."""
+        return -(-self.reversed * _MILLION // max(self.made, 1))
+
+
 class Rules(BaseModel):
     """What a run holds to. Change anything and give it a new version.
 
@@ -294,14 +302,19 @@ class Rules(BaseModel):
         """`subset_automatic_e` as an exact number."""
         return Fraction(self.subset_automatic_e)
 
-    def demoted(self, records: Iterable[Record]) -> tuple[str, ...]:
+    def demoted(self, records: Iterable[RuleRecord]) -> tuple[str, ...]:
         """The automatic rules that persons have had to take back too often, by name."""
-        fallen = {record.rule for record in records if self._is_over(record)}
+        fallen = {record.rule for record in records if self.is_over(record)}
         return tuple(sorted(fallen & set(self.automatic)))
 
-    def _is_over(self, record: Record) -> bool:
-        bound = self.reversal_limit_per_million * record.made
-        return record.reversed >= self.reversals_needed and record.reversed * 1_000_000 > bound
+    def is_over(self, record: RuleRecord) -> bool:
+        """Whether persons have had to take a rule's matches back too often."""
+        enough = record.reversed >= self.reversals_needed
+        return enough and record.reversed_per_million > self.reversal_limit_per_million
+
+    def label(self) -> str:
+        """Version and digest, as they stand beside every match that these rules made."""
+        return f"{self.version} sha256:{self.digest()}"
 
     def without_automatic(self, names: Iterable[str]) -> Rules:
         """The same rules, but what these find is only proposed."""

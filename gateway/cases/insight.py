@@ -6,46 +6,33 @@ rows, those nearest by amount and date first.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import polars as pl
 import sqlalchemy as sa
 
 from gateway.cases.rows import open_row, select_entries, select_lines
 from gateway.store import tables as t
+from reconciliation import ranking
+from reconciliation.evidence import Evidence, evidence_of
+from reconciliation.frames import SHAPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.cases.rows import OpenRow, Side
+    from reconciliation.rules import Rules
 
 CANDIDATES: Final = 10
 """So many are told, of each side."""
 _LOOKED_AT: Final = 300
 """Open rows of an account and side that are ranked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What one field of the two sides says.
-
-    Attributes:
-        field: such as ``amount``.
-        bank_value: as text; empty if it has none.
-        ledger_value: likewise.
-        comparator: ``equal``, ``sum``, ``window`` or ``likeness``.
-        result: ``agrees``, ``close``, ``differs`` or ``unknown``.
-        detail: by how much.
-    """
-
-    field: str
-    bank_value: str
-    ledger_value: str
-    comparator: str
-    result: str
-    detail: str = ""
+_ASKED_OF: Final = 50
+"""Members of a case that candidates are looked for; a crowd of equal ones has the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +54,21 @@ class Insight:
 
 
 async def look_into(
-    conn: AsyncConnection, fund_id: str, account_id: str, members: Sequence[OpenRow]
+    conn: AsyncConnection,
+    rules: Rules,
+    fund_id: str,
+    account_id: str,
+    members: Sequence[OpenRow],
 ) -> Insight:
     """Compares the sides of a case, and ranks the open rows of its account that are not in it."""
     ranked: list[Ranked] = []
     for side, other in _SIDES:
-        mine = [row for row in members if row.key.side == side]
+        mine = [row for row in members if row.key.side == side and row.open_minor != 0]
         if mine:
             rows = await _open_rows(conn, fund_id, account_id, other, mine)
-            ranked += _rank(mine, [row for row in rows if row not in members])
-    return Insight(compare(members), tuple(ranked))
+            others = [row for row in rows if row not in members]
+            ranked += await asyncio.to_thread(_rank, mine[:_ASKED_OF], others, side, rules)
+    return Insight(await asyncio.to_thread(compare, members, rules), tuple(ranked))
 
 
 _SIDES: Final[tuple[tuple[Side, Side], ...]] = (("bank", "ledger"), ("ledger", "bank"))
@@ -101,51 +93,58 @@ async def _open_rows(
     return [open_row(row) for row in await conn.execute(query)]
 
 
-# --- until `reconciliation` says it -------------------------------------------------------------
-
-_WEIGHTS: Final = {"own_id": 2_000, "reference": 1_500, "amount": 1_000, "date": 300}
-
-
-def compare(rows: Sequence[OpenRow]) -> tuple[Evidence, ...]:
-    """The two sides field by field; nothing where one of them has no row."""
-    sides = [[row for row in rows if row.key.side == side] for side in ("bank", "ledger")]
-    if not all(sides):
-        return ()
-    return tuple(_fields(*sides))
+def compare(rows: Sequence[OpenRow], rules: Rules) -> tuple[Evidence, ...]:
+    """The two sides field by field, by what is open; nothing where one of them has no row."""
+    return evidence_of(_frame(rows, "bank"), _frame(rows, "ledger"), rules)
 
 
-def _fields(bank: Sequence[OpenRow], ledger: Sequence[OpenRow]) -> Iterator[Evidence]:
-    sums = [sum(row.open_minor for row in side) for side in (bank, ledger)]
-    yield _equal("amount", str(sums[0]), str(sums[1]), str(sums[0] - sums[1]))
-    for field in ("own_id", "reference"):
-        said = [
-            ", ".join(sorted({getattr(r, field) for r in side} - {""})) for side in (bank, ledger)
-        ]
-        yield _equal(field, *said)
-    days = (max(row.day for row in bank), min(row.day for row in ledger))
-    yield _equal("date", str(days[0]), str(days[1]), f"{(days[0] - days[1]).days} days")
-
-
-def _values(rows: Sequence[OpenRow], field: str) -> str:
-    return ", ".join(sorted({getattr(row, field) for row in rows} - {""}))
-
-
-def _equal(field: str, bank: str, ledger: str, apart: str = "") -> Evidence:
-    unknown = not (bank and ledger)
-    result = "unknown" if unknown else "agrees" if bank == ledger else "differs"
-    return Evidence(field, bank, ledger, "equal", result, apart if result == "differs" else "")
-
-
-def _rank(asked: Sequence[OpenRow], rows: Sequence[OpenRow]) -> list[Ranked]:
-    told = [(row, compare([*asked, row])) for row in rows]
-    scored = [(_score(evidence), row, evidence) for row, evidence in told]
-    best = sorted(scored, key=lambda each: (-each[0], each[1].day, each[1].key))[:CANDIDATES]
+def _rank(
+    asked: Sequence[OpenRow], others: Sequence[OpenRow], side: Side, rules: Rules
+) -> list[Ranked]:
+    """The best rows for any of those asked about, each as it fits the one that it fits best."""
+    rows = (*asked, *others)
+    told = ranking.candidates(_frame(rows, "bank"), _frame(rows, "ledger"), side, rules)
+    best: dict[str, ranking.Candidate] = {}
+    for candidate in (each for found in told.values() for each in found):
+        known = best.get(candidate.member_id)
+        if known is None or candidate.score > known.score:
+            best[candidate.member_id] = candidate
+    by_id = {row.key.member_id: row for row in others}
+    ordered = sorted(best.values(), key=lambda each: (-each.score, each.place, each.member_id))
     return [
-        Ranked(row, rank, score, evidence)
-        for rank, (score, row, evidence) in enumerate(best, start=1)
-        if score > 0
+        Ranked(by_id[each.member_id], rank, each.score, each.evidence)
+        for rank, each in enumerate(ordered[:CANDIDATES], start=1)
     ]
 
 
-def _score(evidence: Sequence[Evidence]) -> int:
-    return sum(_WEIGHTS[each.field] for each in evidence if each.result == "agrees")
+# --- in the kernel's columns --------------------------------------------------------------------
+
+_NAMES: Final[dict[Side, tuple[str, str, str]]] = {
+    "bank": ("entry_id", "booking_date", "end_to_end_id"),
+    "ledger": ("line_id", "effective_date", "payment_id"),
+}
+
+
+def _frame(rows: Iterable[OpenRow], side: Side) -> pl.DataFrame:
+    """The rows of one side, with what is open of each as its amount."""
+    shape = SHAPES[side]
+    records = [_record(row, side) for row in rows if row.key.side == side]
+    columns = {name: [each.get(name) for each in records] for name in shape.columns}
+    return pl.DataFrame(columns, schema=dict(shape.columns))
+
+
+def _record(row: OpenRow, side: Side) -> dict[str, Any]:
+    member, day, own = _NAMES[side]
+    return {
+        member: row.key.member_id,
+        day: row.day,
+        own: row.own_id,
+        "account_id": row.account_id,
+        "currency": row.currency,
+        "amount_minor": row.open_minor,
+        "reference": row.reference,
+        "batch_id": row.batch_id,
+        "counterparty_name": row.counterparty_name,
+        "counterparty_account": row.counterparty_account,
+        "text": row.text,
+    }

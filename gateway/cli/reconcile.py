@@ -66,7 +66,13 @@ _EngineOption = Annotated[
 ]
 _Bank = Annotated[Path | None, _file("Bank entries; required.")]
 _Ledger = Annotated[Path | None, _file("Ledger lines; required.")]
-_Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Gets the results; required.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Gets matches, cases, explanations, summary, and what a replay needs; required.",
+    ),
+]
 
 
 def reconcile(  # noqa: PLR0913, PLR0917 - each is an option of the command

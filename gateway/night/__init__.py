@@ -7,6 +7,7 @@ and rules give the same outcome, which `xinyi reconcile replay` shows.
 """
 
 from gateway.night.nightly import Nights
-from gateway.night.record import Run, load_run
+from gateway.night.record import Run, list_runs, load_run, rule_records
+from reconciliation.rules import RuleRecord
 
-__all__ = ["Nights", "Run", "load_run"]
+__all__ = ["Nights", "RuleRecord", "Run", "list_runs", "load_run", "rule_records"]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from gateway.clock import Clock
     from gateway.night.record import Run
     from gateway.store import Row, Store
@@ -103,6 +105,10 @@ class Nights:
             async with self.store.transaction(GATEWAY) as conn:
                 return await load_run(conn, begun.lease.run_id)
 
+    async def demoted(self, conn: AsyncConnection) -> tuple[str, ...]:
+        """Rules that are not automatic now, because persons took back too many of their matches."""
+        return await record.demoted(conn, self.rules)
+
     # --- beginning ------------------------------------------------------------------------------
 
     async def _begin(self, day: date, run_id: str) -> _Begun:
@@ -116,14 +122,13 @@ class Nights:
                 log.info("night_resumed", run=lease.run_id)
                 return _Begun(lease, self._archive(lease), manifest.demoted, manifest)
             lease = Lease(run_id, owner)
-            version = f"{self.rules.version} sha256:{self.rules.digest()}"
-            demoted = self.rules.demoted(await record.records(conn, version))
+            demoted = await self.demoted(conn)
             now = self.clock()
             await record.begin(
                 conn,
                 lease,
                 day=day,
-                rules_version=version,
+                rules_version=self.rules.label(),
                 engine=self.engine,
                 demoted=demoted,
                 now=now,

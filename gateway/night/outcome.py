@@ -23,7 +23,9 @@ _UNSEEN: Final = {
     "states": 0,
     "search_limit": "",
 }
-"""What is kept of an explanation, and what stands for nothing."""
+"""What is kept of an explanation, and what it is where there is none. Evidence is not kept: it is a
+function of rows that never change."""
+_SAW: Final = list(_UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def decide(given: Mapping[str, pl.DataFrame], made: Files) -> Outcome:
     open_ = pl.concat([result["cases"], proposals(result["matches"])])
     matched = _dated(_by_fund(agreed), dates)
     left = _dated(_by_fund(open_), dates)
-    saw = result["explanations"]
+    saw = result["explanations"].select("id", *_SAW)
     return Outcome(
         matches=_with_sight(_matches(matched), "match_id", saw),
         cases=_with_sight(_cases(left), "case_id", saw),

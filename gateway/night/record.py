@@ -13,7 +13,7 @@ from gateway.domain.errors import GatewayError, Kind, Reason, invalid, not_found
 from gateway.night.outcome import ZERO, Counts
 from gateway.store import tables as t
 from reconciliation.archive import output_digest
-from reconciliation.rules import Record
+from reconciliation.rules import RuleRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.store import Row, Store
+    from gateway.store import Row, Select, Store
     from reconciliation.archive import Manifest
+    from reconciliation.rules import Rules
 
 _LOCK_ID: Final = 0x58494E59_49474854
 _RUNNING: Final = t.runs.c.state == "RUNNING"
@@ -88,17 +89,38 @@ async def load_run(conn: AsyncConnection, run_id: str) -> Run:
     Raises:
         GatewayError: RESOURCE_NOT_FOUND.
     """
+    kept = _kept_runs()
+    query = kept.limit(1) if run_id == "latest" else kept.where(t.runs.c.run_id == run_id)
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        raise not_found(f"reconciliationRuns/{run_id}")
+    return _run(row)
+
+
+async def list_runs(
+    conn: AsyncConnection, after: Sequence[object] | None, limit: int
+) -> tuple[Run, ...]:
+    """Runs, the newest first; `after` is the beginning and the id of the last one seen."""
+    query = _kept_runs().limit(limit)
+    if after is not None:
+        query = query.where(sa.tuple_(*_NEWEST) < tuple(after))
+    return tuple(_run(row) for row in await conn.execute(query))
+
+
+_NEWEST: Final = (t.runs.c.started_at, t.runs.c.run_id)
+
+
+def _kept_runs() -> Select:
     written = (
         sa.select(sa.func.count())
         .where(t.run_shards.c.run_id == t.runs.c.run_id, t.run_shards.c.written_at.is_not(None))
         .scalar_subquery()
     )
     kept = sa.select(t.runs, written.label("written_shard_count"))
-    newest = kept.order_by(t.runs.c.started_at.desc(), t.runs.c.run_id.desc()).limit(1)
-    query = newest if run_id == "latest" else kept.where(t.runs.c.run_id == run_id)
-    row = (await conn.execute(query)).one_or_none()
-    if row is None:
-        raise not_found(f"reconciliationRuns/{run_id}")
+    return kept.order_by(*(column.desc() for column in _NEWEST))
+
+
+def _run(row: Row) -> Run:
     values = {name: getattr(row, name) for name in Run.__slots__}
     values |= {"counts": Counts(**row.counts), "demoted_rules": tuple(row.demoted_rules)}
     return Run(**values)
@@ -287,25 +309,35 @@ async def last_done(conn: AsyncConnection, before: str) -> datetime | None:
 
 _RECORDS: Final = sa.text("""
     WITH made AS (
-        SELECT each.key AS rule, sum(each.value::bigint)::bigint AS count
+        SELECT runs.rules_version, each.key AS rule, sum(each.value::bigint)::bigint AS count,
+            max(runs.started_at) AS last
         FROM runs JOIN run_shards USING (run_id)
         CROSS JOIN LATERAL jsonb_each_text(run_shards.counts -> 'made') each
-        WHERE runs.rules_version = :version AND runs.undone_at IS NULL
-        GROUP BY each.key
+        WHERE runs.undone_at IS NULL
+        GROUP BY runs.rules_version, each.key
     ), reversed AS (
-        SELECT rule, count(*) AS count FROM matches
-        WHERE kept_apart AND status = 'automatic' AND rules_version = :version GROUP BY rule
+        SELECT rules_version, rule, count(*) AS count FROM matches
+        WHERE kept_apart AND status = 'automatic' GROUP BY rules_version, rule
     )
-    SELECT rule, greatest(coalesce(made.count, 0), coalesce(reversed.count, 0)) AS made,
+    SELECT rules_version, rule,
+        greatest(coalesce(made.count, 0), coalesce(reversed.count, 0)) AS made,
         coalesce(reversed.count, 0) AS reversed
-    FROM made FULL JOIN reversed USING (rule)
+    FROM made FULL JOIN reversed USING (rules_version, rule)
+    ORDER BY max(made.last) OVER (PARTITION BY rules_version) DESC NULLS LAST,
+        rules_version DESC, rule
 """)
 
 
-async def records(conn: AsyncConnection, rules_version: str) -> tuple[Record, ...]:
-    """How often each rule has matched under these rules, and how often persons took it apart.
+async def rule_records(conn: AsyncConnection) -> tuple[RuleRecord, ...]:
+    """How often each rule has matched, and how often persons took it apart; newest rules first.
 
     Matches are counted by the shards that wrote them: nobody counts a nation's matches each night.
     """
-    rows = await conn.execute(_RECORDS, {"version": rules_version})
-    return tuple(Record(row.rule, row.made, row.reversed) for row in rows)
+    rows = await conn.execute(_RECORDS)
+    return tuple(RuleRecord(*row) for row in rows)
+
+
+async def demoted(conn: AsyncConnection, rules: Rules) -> tuple[str, ...]:
+    """The automatic rules that persons have had to take back too often under these rules."""
+    version = rules.label()
+    return rules.demoted(r for r in await rule_records(conn) if r.rules_version == version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from xinyi.v1 import common_pb2
@@ -18,34 +19,36 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.cases.insight import Evidence, Ranked
+    from gateway.cases.insight import Ranked
     from gateway.cases.rows import OpenRow
+    from gateway.night import Run
     from gateway.store import Row
+    from reconciliation.evidence import Evidence
 
 RUN: Final = "reconciliationRuns/{}"
 _LINE: Final = "funds/{}/lines/{}"
 _VOUCHER: Final = "funds/{}/vouchers/{}"
 
 
-def run_message(row: Row) -> pb.Run:
-    """A run, from a row of `listing.select_runs`."""
+def run_message(run: Run) -> pb.Run:
+    """A run."""
     return pb.Run(
-        name=RUN.format(row.run_id),
-        date=day(row.date),
-        state=pb.RunState.Value(f"RUN_STATE_{row.state}"),
-        rules_version=row.rules_version,
-        input_digest=row.input_digest,
-        **row.counts,
-        start_time=moment(row.started_at),
-        end_time=moment(row.ended_at),
-        engine=row.engine,
-        shard_count=row.shard_count,
-        written_shard_count=row.written_shard_count,
-        output_digest=row.output_digest,
-        demoted_rules=row.demoted_rules,
-        undo_time=moment(row.undone_at),
-        undone_by=row.undone_by,
-        undo_reason=row.undo_reason,
+        name=RUN.format(run.run_id),
+        date=day(run.date),
+        state=pb.RunState.Value(f"RUN_STATE_{run.state}"),
+        rules_version=run.rules_version,
+        input_digest=run.input_digest,
+        **asdict(run.counts),
+        start_time=moment(run.started_at),
+        end_time=moment(run.ended_at),
+        engine=run.engine,
+        shard_count=run.shard_count,
+        written_shard_count=run.written_shard_count,
+        output_digest=run.output_digest,
+        demoted_rules=run.demoted_rules,
+        undo_time=moment(run.undone_at),
+        undone_by=run.undone_by,
+        undo_reason=run.undo_reason,
     )
 
 
@@ -118,8 +121,8 @@ def evidence_message(evidence: Evidence) -> pb.Evidence:
     """How one field compares."""
     return pb.Evidence(
         field=evidence.field,
-        bank_value=evidence.bank_value,
-        ledger_value=evidence.ledger_value,
+        bank_value=evidence.bank_value or "",
+        ledger_value=evidence.ledger_value or "",
         comparator=evidence.comparator,
         result=pb.EvidenceResult.Value(f"EVIDENCE_RESULT_{evidence.result.upper()}"),
         detail=evidence.detail,
@@ -137,7 +140,7 @@ def candidate_message(fund_id: str, ranked: Ranked, case_id: str) -> pb.Candidat
     )
 
 
-def explanation_of_case(row: Row, run: Row, evidence: Iterable[Evidence]) -> pb.Explanation:
+def explanation_of_case(row: Row, run: Run, evidence: Iterable[Evidence]) -> pb.Explanation:
     """Why a run left a case."""
     return _explanation(
         f"{row.kind} {row.cause}",
@@ -151,7 +154,7 @@ def explanation_of_case(row: Row, run: Row, evidence: Iterable[Evidence]) -> pb.
 
 
 def explanation_of_match(
-    row: Row, run: Row | None, resolution: Row | None, evidence: Iterable[Evidence]
+    row: Row, run: Run | None, resolution: Row | None, evidence: Iterable[Evidence]
 ) -> pb.Explanation:
     """Why a match was made: by a run, or by the people of a resolution."""
     return _explanation(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xinyi.v1 import reconciliation_service_pb2 as pb
 
+from gateway import night
 from gateway.cases import listing
 from gateway.cases.actor import Actor
 from gateway.cases.insight import look_into
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.rpc.caller import Caller
     from gateway.store import Row, Store
+    from reconciliation.rules import Rules
 
 CASE: Final = "funds/{}/cases/{}"
 FUND: Final = "funds/{}"
@@ -73,11 +75,13 @@ class CaseMethods:
     Attributes:
         store: the database.
         clock: the present moment.
+        nights: what made them, and its rules.
         policy: what people who work on cases hold to.
     """
 
     store: Store
     clock: Clock
+    nights: night.Nights
     policy: CasePolicy
 
     async def ListCases(  # noqa: N802 - the contract's name
@@ -113,7 +117,7 @@ class CaseMethods:
         fund_id, case_id = split_name(request.name, CASE)
         async with self.store.transaction(current_caller().scope) as conn:
             row = await case_row(conn, fund_id, case_id, bank_date(self.clock()))
-            return await _whole_case(conn, row)
+            return await _whole_case(conn, row, self.nights.rules)
 
     async def AssignCase(  # noqa: N802 - the contract's name
         self,
@@ -173,12 +177,12 @@ async def with_proposals(conn: AsyncConnection, rows: Sequence[Row]) -> list[pb.
     return cases
 
 
-async def _whole_case(conn: AsyncConnection, row: Row) -> pb.GetCaseResponse:
+async def _whole_case(conn: AsyncConnection, row: Row, rules: Rules) -> pb.GetCaseResponse:
     fund_id, case_id = row.fund_id, row.case_id
     members = await members_of_case(conn, fund_id, case_id)
-    insight = await look_into(conn, fund_id, row.account_id, members)
+    insight = await look_into(conn, rules, fund_id, row.account_id, members)
     resolutions = await listing.resolutions_of(conn, [(fund_id, case_id)])
-    run = await listing.load_run(conn, row.run_id)
+    run = await night.load_run(conn, row.run_id)
     elsewhere = await _elsewhere(conn, row, [each.row for each in insight.candidates])
     (case,) = await with_proposals(conn, [row])
     case.members.extend(messages.member_message(fund_id, each) for each in members)

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from xinyi.v1 import reconciliation_service_pb2 as pb
 from xinyi.v1.reconciliation_service_pb2_grpc import ReconciliationServiceServicer
 
+from gateway import night
 from gateway.cases import listing
 from gateway.cases.ageing import age_cases
 from gateway.cases.insight import compare
 from gateway.cases.policy import CasePolicy
 from gateway.cases.resolutions import load_resolution
 from gateway.cases.rows import Key, key_of, load_rows
-from gateway.cases.rule_records import limit_per_million, rule_records
 from gateway.cases.undo import undo_match, undo_run
 from gateway.domain.errors import not_found
 from gateway.ids import new_id
@@ -36,12 +36,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway import night
     from gateway.cases.rows import OpenRow
-    from gateway.cases.rule_records import RuleRecord
     from gateway.clock import Clock
     from gateway.rpc.paging import Page
     from gateway.store import Row, Store
+    from reconciliation.rules import Rules
 
 _MATCH: Final = "funds/{}/matches/{}/{}"
 
@@ -78,8 +77,7 @@ class ReconciliationServicer(
             done = await self.nights.run(last_day, run_id)
             async with self.store.transaction(GATEWAY) as later:
                 await age_cases(later, self.policy, self.clock())
-                run = messages.run_message(await listing.load_run(later, done.run_id))
-            return pb.StartRunResponse(run=run)
+            return pb.StartRunResponse(run=messages.run_message(done))
 
         return await once(self.store, current_caller(), request, pb.StartRunResponse, work)
 
@@ -91,7 +89,7 @@ class ReconciliationServicer(
         """One run."""
         (run_id,) = split_name(request.name, messages.RUN)
         async with self.store.transaction(current_caller().scope) as conn:
-            run = await listing.load_run(conn, run_id)
+            run = await night.load_run(conn, run_id)
         return pb.GetRunResponse(run=messages.run_message(run))
 
     async def ListBalanceProofs(  # noqa: N802 - the contract's name
@@ -105,7 +103,7 @@ class ReconciliationServicer(
         page = page_of(request, key, str, str, str, date.fromisoformat)
         async with self.store.transaction(current_caller().scope) as conn:
             # The next page of the latest run is a page of the same run, though a later one began.
-            run = await listing.load_run(conn, page.after[0] if page.after else run_id)
+            run = await night.load_run(conn, page.after[0] if page.after else run_id)
             rows = await _proofs(conn, run.run_id, page, only_unproved=request.only_unproved)
         return pb.ListBalanceProofsResponse(
             proofs=map(_proof, rows[: page.size]),
@@ -122,7 +120,7 @@ class ReconciliationServicer(
         page = page_of(request, key, datetime.fromisoformat, str)
         after = after_moment(page)
         async with self.store.transaction(current_caller().scope) as conn:
-            rows = await listing.list_runs(conn, after, page.fetch)
+            rows = await night.list_runs(conn, after, page.fetch)
         return pb.ListRunsResponse(
             runs=map(messages.run_message, rows[: page.size]),
             next_page_token=next_token(
@@ -142,7 +140,7 @@ class ReconciliationServicer(
         async def work(conn: AsyncConnection) -> pb.UndoRunResponse:
             # In transactions of its own: a call again after a lost answer goes on where it was.
             count = await undo_run(self.store, run_id, request.reason, actor)
-            run = messages.run_message(await listing.load_run(conn, run_id))
+            run = messages.run_message(await night.load_run(conn, run_id))
             return pb.UndoRunResponse(run=run, match_count=count)
 
         return await once(self.store, current_caller(), request, pb.UndoRunResponse, work)
@@ -173,7 +171,9 @@ class ReconciliationServicer(
         """One match with its members and why it was made."""
         fund_id, match_id, made_by = split_name(request.name, _MATCH)
         async with self.store.transaction(current_caller().scope) as conn:
-            return pb.GetMatchResponse(match=await _whole_match(conn, fund_id, match_id, made_by))
+            return pb.GetMatchResponse(
+                match=await _whole_match(conn, (fund_id, match_id, made_by), self.nights.rules)
+            )
 
     async def UndoMatch(  # noqa: N802 - the contract's name
         self,
@@ -186,7 +186,7 @@ class ReconciliationServicer(
 
         async def work(conn: AsyncConnection) -> pb.UndoMatchResponse:
             await undo_match(conn, fund_id, match_id, made_by, request.reason, actor)
-            match = await _whole_match(conn, fund_id, match_id, made_by)
+            match = await _whole_match(conn, (fund_id, match_id, made_by), self.nights.rules)
             return pb.UndoMatchResponse(match=match)
 
         return await once(self.store, current_caller(), request, pb.UndoMatchResponse, work)
@@ -200,12 +200,12 @@ class ReconciliationServicer(
         key = "ListRuleRecords"
         page = page_of(request, key, str, str)
         async with self.store.transaction(GATEWAY) as conn:
-            records = await rule_records(conn)
+            records = await night.rule_records(conn)
         keys = [(each.rules_version, each.rule) for each in records]
         start = keys.index(page.after) + 1 if page.after in keys else 0
         rest = records[start : start + page.fetch]
         return pb.ListRuleRecordsResponse(
-            records=map(_rule_record, rest[: page.size]),
+            records=[_rule_record(each, self.nights.rules) for each in rest[: page.size]],
             next_page_token=next_token(
                 key, rest, page.size, lambda each: (each.rules_version, each.rule)
             ),
@@ -239,10 +239,8 @@ def _proof_key(row: Row) -> tuple[str, ...]:
     return (row.run_id, row.fund_id, row.account_id, str(row.date))
 
 
-async def _whole_match(
-    conn: AsyncConnection, fund_id: str, match_id: str, made_by: str
-) -> pb.Match:
-    m = t.matches.c
+async def _whole_match(conn: AsyncConnection, ids: tuple[str, str, str], rules: Rules) -> pb.Match:
+    m, (fund_id, match_id, made_by) = t.matches.c, ids
     this = (m.fund_id == fund_id) & (m.match_id == match_id) & (m.made_by == made_by)
     row = (await conn.execute(listing.select_matches().where(this))).one_or_none()
     if row is None:
@@ -251,7 +249,7 @@ async def _whole_match(
     rows = list((await load_rows(conn, fund_id, list(taken))).values())
     match = messages.match_message(row)
     match.members.extend(messages.member_message(fund_id, each, taken[each.key]) for each in rows)
-    match.explanation.CopyFrom(await _explanation(conn, row, rows, taken))
+    match.explanation.CopyFrom(await _explanation(conn, row, rows, taken, rules))
     return match
 
 
@@ -260,15 +258,16 @@ async def _explanation(
     match: Row,
     rows: Sequence[OpenRow],
     taken: Mapping[Key, int],
+    rules: Rules,
 ) -> pb.Explanation:
     """As of the match: each row is compared by what the match took of it."""
     then = [replace(r, match_id="", taken_minor=r.amount_minor - taken[r.key]) for r in rows]
     decided = match.status == "decided"
     return messages.explanation_of_match(
         match,
-        None if decided else await listing.load_run(conn, match.made_by),
+        None if decided else await night.load_run(conn, match.made_by),
         await load_resolution(conn, match.fund_id, match.made_by) if decided else None,
-        compare(then),
+        compare(then, rules),
     )
 
 
@@ -306,13 +305,13 @@ def _proof(row: Row) -> pb.BalanceProof:
     )
 
 
-def _rule_record(record: RuleRecord) -> pb.RuleRecord:
+def _rule_record(record: night.RuleRecord, rules: Rules) -> pb.RuleRecord:
     return pb.RuleRecord(
         rule=record.rule,
         rules_version=record.rules_version,
-        match_count=record.match_count,
-        reversed_count=record.reversed_count,
+        match_count=record.made,
+        reversed_count=record.reversed,
         reversed_per_million=record.reversed_per_million,
-        limit_per_million=limit_per_million(),
-        demoted=record.demoted,
+        limit_per_million=rules.reversal_limit_per_million,
+        demoted=rules.is_over(record),
     )

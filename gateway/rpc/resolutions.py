@@ -15,7 +15,6 @@ from gateway.cases.even import Part
 from gateway.cases.plan import Ask, Posting
 from gateway.cases.propose import propose, withdraw
 from gateway.cases.rows import key_of
-from gateway.cases.rule_records import demoted_rules
 from gateway.cases.undo import undo_resolution
 from gateway.domain.errors import Reason, invalid, not_found
 from gateway.rpc import case_messages as messages
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.cases.accept import Outcome
     from gateway.cases.policy import CasePolicy
     from gateway.clock import Clock
+    from gateway.night import Nights
     from gateway.rpc.paging import Page
     from gateway.store import Row, Store
 
@@ -48,11 +48,13 @@ class ResolutionMethods:
     Attributes:
         store: the database.
         clock: the present moment.
+        nights: what made the cases, and its rules.
         policy: what people who work on cases hold to.
     """
 
     store: Store
     clock: Clock
+    nights: Nights
     policy: CasePolicy
 
     async def ProposeResolution(  # noqa: N802 - the contract's name
@@ -174,7 +176,7 @@ class ResolutionMethods:
         reads = [read_of(each.name, each.etag, "cases") for each in request.cases]
         actor = actor_of(current_caller(), self.clock)
         async with self.store.transaction(GATEWAY) as conn:
-            demoted = await demoted_rules(conn)
+            demoted = await self.nights.demoted(conn)
 
         async def work(conn: AsyncConnection) -> pb.AcceptProposalsResponse:
             outcomes = await accept_all(conn, self.policy, reads, request.reason, demoted, actor)

@@ -86,13 +86,13 @@ def _with_amounts(pairs: pl.DataFrame, scene: Scene) -> pl.DataFrame:
 
 def _explained(pairs: pl.DataFrame, fees: tuple[Fee, ...]) -> pl.DataFrame:
     """The pairs that a charge explains, with its name and the adjustment."""
-    named = [pl.when(_explains(fee)).then(pl.lit(fee.name)) for fee in fees]
+    named = [pl.when(explains(fee)).then(pl.lit(fee.name)) for fee in fees]
     name = pl.coalesce(*named, pl.lit(None, dtype=pl.String))
     adjusted = pairs.with_columns(name=name, amount=pl.col("paid") - pl.col("due"))
     return adjusted.drop_nulls("name")
 
 
-def _explains(fee: Fee) -> pl.Expr:
+def explains(fee: Fee) -> pl.Expr:
     """Whether the bank's amount is the line's less the charge, either way the money goes."""
     # 128 bits: the rate of a large amount is no 64-bit number before it is divided
     due = pl.col("due").cast(pl.Int128)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from xinyi.v1 import reconciliation_service_pb2 as pb
@@ -12,7 +12,7 @@ from gateway.rpc.convert import day
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.cases.desk import FUND, OTHER_FUND, taking
-from tests.gateway.support import NOW, SUPERVISOR, TODAY, refusal
+from tests.gateway.support import NOW, OPERATOR, SUPERVISOR, TODAY, refusal
 
 if TYPE_CHECKING:
     from tests.gateway.cases.desk import Desk
@@ -62,7 +62,7 @@ async def test_every_order_is_the_same_page_by_page(
     desk: Desk, cases: dict[str, pb.Case], by: pb.CaseOrder.ValueType
 ) -> None:
     service = await desk.cases_of(SUPERVISOR)
-    operator = await desk.cases_of(next(iter(desk.callers.pki.people)))
+    operator = await desk.cases_of(OPERATOR)
     request, found = pb.ListCasesRequest(parent="funds/-", page_size=1, order=by), []
 
     while True:
@@ -81,7 +81,7 @@ async def test_every_order_is_the_same_page_by_page(
 
 async def test_cases_are_chosen_by_every_condition(desk: Desk, cases: dict[str, pb.Case]) -> None:
     old, heavy, other = (cases[name].name for name in ("old", "heavy", "other"))
-    asked = [
+    asked: list[tuple[dict[str, Any], set[str]]] = [
         ({"min_age_days": 9}, {old}),
         ({"min_age_days": 10}, set()),
         ({"min_weight_minor": 300}, {old, heavy}),

@@ -88,7 +88,11 @@ async def test_a_proposal_whose_member_is_matched_meanwhile_is_not_accepted(desk
 
 
 async def test_proposals_of_a_rule_over_its_limit_are_not_strong(desk: Desk) -> None:
-    case = await _proposal(desk, 300)
+    entry = await desk.entry(300)
+    await desk.line(300)
+    await desk.night()
+    case = await desk.case_with(entry)
+    assert case.cause == "proposed_amount_window"
     run = await desk.world.one(t.runs)
     async with desk.store.transaction(GATEWAY) as conn:
         for number in range(3):
@@ -99,7 +103,7 @@ async def test_proposals_of_a_rule_over_its_limit_are_not_strong(desk: Desk) -> 
                     made_by=run["run_id"],
                     account_id="main",
                     status="automatic",
-                    rule="equal_amounts",
+                    rule="amount_window",
                     rules_version=run["rules_version"],
                     date=run["date"],
                     created_at=run["started_at"],

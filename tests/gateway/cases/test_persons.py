@@ -128,6 +128,7 @@ async def test_only_who_proposed_withdraws(desk: Desk) -> None:
 
     assert own.resolution.state == pb.RESOLUTION_STATE_WITHDRAWN
     assert [each.kind for each in (await desk.case(case.name)).events] == [
+        "FOUND",
         "PROPOSED",
         "WITHDRAWN",
     ]

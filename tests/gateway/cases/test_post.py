@@ -16,7 +16,7 @@ from gateway.domain.party import Role
 from gateway.rpc.convert import day
 from gateway.store import GATEWAY
 from gateway.store import tables as t
-from tests.gateway.cases.desk import FUND, adjustment, taking, yuan
+from tests.gateway.cases.desk import FUND, adjustment, yuan
 from tests.gateway.support import (
     CHECKER,
     MAKER,

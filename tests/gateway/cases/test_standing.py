@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xinyi.v1 import reconciliation_service_pb2 as pb
 
@@ -36,6 +36,7 @@ async def test_a_case_waits_until_the_end_of_a_day_and_is_open_again(desk: Desk)
     desk.clock.moment += _DAY
     assert (await desk.only_case()).state == pb.CASE_STATE_OPEN
     assert [each.kind for each in (await desk.case(case.name)).events] == [
+        "FOUND",
         "PROPOSED",
         "APPROVED",
     ]
@@ -93,7 +94,7 @@ async def test_one_row_alone_cannot_be_kept_apart(desk: Desk) -> None:
 async def test_what_has_nothing_to_do_with_an_action_is_refused(desk: Desk) -> None:
     case = await _receipt(desk)
     (row,) = case.members
-    nonsense = [
+    nonsense: list[tuple[str, dict[str, Any]]] = [
         ("WAIT", {"wait_until": day(TODAY + _DAY), "allocations": taking((row.name, None))}),
         ("MATCH", {"adjustment": adjustment()}),
         ("SEND_BACK", {"wait_until": day(TODAY + _DAY)}),

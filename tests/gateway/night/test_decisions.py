@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.store import GATEWAY
 from gateway.store import tables as t
-from reconciliation.rules import Record, Rules
+from reconciliation.rules import RuleRecord, Rules
 from tests.gateway.night.world import DAY, NOW, TODAY
 
 if TYPE_CHECKING:
@@ -172,16 +172,21 @@ async def test_what_a_person_noted_on_a_case_outlives_the_night(world: World) ->
 def test_a_rule_falls_above_its_limit_and_never_by_one_reversal(
     made: int, reversed_: int, fallen: bool
 ) -> None:
-    demoted = Rules().demoted([Record("reference", made, reversed_)])
+    demoted = Rules().demoted([RuleRecord("1", "reference", made, reversed_)])
     assert demoted == (("reference",) if fallen else ())
 
 
 @given(
     st.lists(
-        st.builds(Record, st.sampled_from(["own_id", "returns", "pin"]), *[st.integers(0, 99)] * 2)
+        st.builds(
+            RuleRecord,
+            st.just("1"),
+            st.sampled_from(["own_id", "returns", "pin"]),
+            *[st.integers(0, 99)] * 2,
+        )
     )
 )
-def test_what_falls_was_automatic_and_is_no_longer(records: list[Record]) -> None:
+def test_what_falls_was_automatic_and_is_no_longer(records: list[RuleRecord]) -> None:
     rules = Rules()
     demoted = rules.demoted(records)
     assert set(demoted) <= set(rules.automatic)

@@ -30,10 +30,10 @@ _KEPT = (
 
 
 async def _state(world: World) -> dict[str, Any]:
-    """All that runs change, but for which run it was and what else was open when it looked."""
+    """All that runs change, but for which run it was and what that one had before it."""
     rows = {table.name: await world.rows(table) for table in _KEPT}
     for row in rows["cases"]:
-        for name in ("run_id", "runner_up", "bank_candidates", "ledger_candidates"):
+        for name in ("run_id", "bank_candidates", "ledger_candidates", "runner_up"):
             del row[name]
     return rows
 

@@ -729,15 +729,15 @@ class Evidence(_message.Message):
     field: _builtins.str
     """The field, such as "amount", "own_id", "counterparty_name"."""
     bank_value: _builtins.str
-    """What the bank's side says; empty if nothing."""
+    """What the bank's side says, as it was compared; amounts in minor units; empty if nothing."""
     ledger_value: _builtins.str
     """What the ledger's side says."""
     comparator: _builtins.str
-    """How the two were compared, such as "equal", "window", "prefix", "similarity"."""
+    """How the two were compared: "equal", "sum" (several rows added), "window" (days), "likeness" (words)."""
     result: Global___EvidenceResult.ValueType
     """What came of it."""
     detail: _builtins.str
-    """By how much, such as "2 days" or "-5.00"."""
+    """By how much, such as "days=2", "difference_minor=-500" or "cut"."""
     def __init__(
         self,
         *,
