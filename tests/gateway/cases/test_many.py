@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from xinyi.v1 import reconciliation_service_pb2 as pb
 
-from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.cases.desk import FUND, OTHER_FUND
 from tests.gateway.support import CHECKER, MAKER, OPERATOR, refusal, request_id
@@ -112,8 +112,24 @@ async def test_proposals_of_a_rule_over_its_limit_are_not_strong(desk: Desk) -> 
                 )
             )
 
+
+async def test_what_a_rule_over_its_limit_finds_is_proposed_and_not_strong(desk: Desk) -> None:
+    service = await desk.cases_of(OPERATOR)
+    for reference in ("R1", "R2"):
+        entry = await _referenced(desk, reference)
+        (match,) = (
+            await service.ListMatches(pb.ListMatchesRequest(parent="funds/-", member=entry))
+        ).matches
+        await service.UndoMatch(
+            pb.UndoMatchRequest(name=match.name, reason="not these", request_id=request_id())
+        )
+
+    case = await desk.case_with(await _referenced(desk, "R3"))
     (outcome,) = await _accept(desk, [case])
 
+    run = (await service.GetRun(pb.GetRunRequest(name="reconciliationRuns/latest"))).run
+    assert list(run.demoted_rules) == ["reference"]
+    assert case.cause == "proposed_reference"
     assert (outcome.reason, "took back" in outcome.message) == ("STATE_FORBIDS", True)
 
 
