@@ -87,30 +87,13 @@ async def test_a_proposal_whose_member_is_matched_meanwhile_is_not_accepted(desk
     assert (outcome.reason, "already" in outcome.message) == ("STATE_FORBIDS", True)
 
 
-async def test_proposals_of_a_rule_over_its_limit_are_not_strong(desk: Desk) -> None:
-    entry = await desk.entry(300)
-    await desk.line(300)
+async def _referenced(desk: Desk, reference: str) -> str:
+    """An entry and a line of one reference; the entry's name."""
+    entry = await desk.entry(300, reference=reference)
+    await desk.line(300, reference=reference)
+    desk.clock.moment += timedelta(minutes=1)
     await desk.night()
-    case = await desk.case_with(entry)
-    assert case.cause == "proposed_amount_window"
-    run = await desk.world.one(t.runs)
-    async with desk.store.transaction(GATEWAY) as conn:
-        for number in range(3):
-            await conn.execute(
-                t.matches.insert().values(
-                    fund_id=FUND,
-                    match_id=f"m{number}",
-                    made_by=run["run_id"],
-                    account_id="main",
-                    status="automatic",
-                    rule="amount_window",
-                    rules_version=run["rules_version"],
-                    date=run["date"],
-                    created_at=run["started_at"],
-                    undone_at=run["started_at"],
-                    kept_apart=True,
-                )
-            )
+    return entry
 
 
 async def test_what_a_rule_over_its_limit_finds_is_proposed_and_not_strong(desk: Desk) -> None:
