@@ -208,7 +208,7 @@ def write(cases: Iterable[SheetCase], format: Format, language: Language) -> Ite
 def _rows(case: SheetCase, language: Language) -> Iterator[Mapping[str, Cell]]:
     """The row of a case, and those in which it goes on: of these only names, so that sums hold."""
     sides = (_side(case, side, language) for side in ("bank", "ledger"))
-    parts = zip_longest(_parts(case.detail), *map(_parts, sides), fillvalue="")
+    parts = zip_longest(_parts(_sentence(case, language)), *map(_parts, sides), fillvalue="")
     for part, (detail, bank, ledger) in enumerate(parts, 1):
         facts = _facts(case, language) if part == 1 else {}
         yield {
@@ -220,6 +220,13 @@ def _rows(case: SheetCase, language: Language) -> Iterator[Mapping[str, Cell]]:
             "bank": bank,
             "ledger": ledger,
         }
+
+
+def _sentence(case: SheetCase, language: Language) -> str:
+    if language == "en":
+        return case.detail
+    amount, day = format_minor(abs(case.amount_minor)), str(case.oldest_date)
+    return words.sentence_zh(case.kind.lower(), case.cause, amount, day) or case.detail
 
 
 def _facts(case: SheetCase, language: Language) -> Mapping[str, Cell]:

@@ -26,6 +26,7 @@ from gateway.cli.labels import cause, compared_field, comparison, event, label, 
 from gateway.cli.screen import Column, Row
 from gateway.cli.text import day, member, minor, moment, money, person, short
 from gateway.clock import bank_date, system_clock
+from gateway.domain.case_words import sentence_zh
 from gateway.domain.describe import Language
 from gateway.domain.money import format_minor
 
@@ -127,8 +128,17 @@ def _state(case: Case, lang: Language) -> str:
 
 def what(case: Case, lang: Language) -> str:
     """What kind it is, its likely cause, and what differs, in one line."""
-    said = (label(CaseKind, case.kind, lang), cause(case.cause, lang), case.detail)
+    said = (label(CaseKind, case.kind, lang), cause(case.cause, lang), sentence(case, lang))
     return " · ".join(filter(None, said))
+
+
+def sentence(case: Case, lang: Language) -> str:
+    """What differs, in one sentence of the person's language."""
+    if lang == "en":
+        return case.detail
+    kind = CaseKind.Name(case.kind).removeprefix("CASE_KIND_").lower()
+    amount = format_minor(abs(case.amount.amount_minor))
+    return sentence_zh(kind, case.cause, amount, day(case.oldest_date)) or case.detail
 
 
 # --- one -----------------------------------------------------------------------------------------
@@ -162,7 +172,7 @@ def facts(case: Case, session: Session) -> Iterator[tuple[Column, str]]:
     yield CASE, case.name
     yield Column("种类", "Kind"), label(CaseKind, case.kind, lang)
     yield Column("原因", "Cause"), cause(case.cause, lang)
-    yield Column("说明", "Detail"), case.detail
+    yield Column("说明", "Detail"), sentence(case, lang)
     yield _AMOUNT, money(case.amount)
     yield Column("未决金额", "Open in it"), money(case.weight)
     yield _STATE, _state(case, lang)

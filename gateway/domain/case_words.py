@@ -89,6 +89,49 @@ CAUSES_ZH: Final[Mapping[str, str]] = MappingProxyType(
 """The causes that reconciliation names, in `reconciliation.breaks`."""
 
 
+_SENTENCES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "missing_in_bank": "{day} 的明细 {amount}，银行一直未入账",
+        "missing_in_ledger": "银行 {day} 的流水 {amount}，账上没有对应明细",
+        "bank_fee": "银行 {day} 扣收费用 {amount}，账上未记",
+        "bank_interest": "银行 {day} 付息 {amount}，账上未记",
+        "unidentified_receipt": "银行 {day} 来款 {amount}，账上没有对应明细",
+        "unexplained_debit": "银行 {day} 扣款 {amount}，账上没有对应明细",
+        "timing": "{day} 的明细 {amount}，银行可能稍后入账",
+        "amount_differs": "两侧所指相同，金额相差 {amount}",
+        "split": "两侧合计相同，笔数不同",
+        "currency": "两侧所指相同，币种不同",
+        "batch_total": "两侧是同一批次，合计相差 {amount}",
+        "proposed_fee_adjustment": "两侧所指相同，相差的 {amount} 正是银行费用，待人确认",
+        "duplicate_bank": "银行 {day} 的流水 {amount} 重复了另一笔",
+        "duplicate_ledger": "{day} 的明细 {amount} 重复了另一笔",
+        "returned": "银行 {day} 退回 {amount}，账上没有红字冲回",
+        "wrong_account": "{day} 的同一笔款，银行与账上记在不同账户",
+        "ambiguous": "{day} 起有多笔等额，配对不止一种",
+        "same_id": "{day} 起有多笔编号相同，配对不止一种",
+        "taken_apart": "{day} 起的匹配由人拆开，待重新处理",
+        "search_limited": "{day} 的 {amount} 可能由多笔合成，组合太多，未能搜完",
+    }
+)
+"""By cause where it has a sentence of its own, else by kind; amounts without their sign."""
+_PROPOSED_ZH: Final = "{day} 起的流水与明细相合，待人确认"
+
+
+def sentence_zh(kind: str, cause: str, amount: str, day: str) -> str:
+    """What is the matter with a case, in Chinese, as the kernel says it in English.
+
+    Args:
+        kind: as the kernel names it.
+        cause: likewise.
+        amount: of what is open, bank less ledger, without its sign, as people write it.
+        day: the oldest day among its members.
+    """
+    found = _SENTENCES_ZH.get(cause)
+    if found is None and cause.startswith("proposed_"):
+        found = _PROPOSED_ZH
+    return (found or _SENTENCES_ZH.get(kind, "")).format(amount=amount, day=day)
+
+
 def word(names_zh: Mapping[str, str], name: str, language: Language) -> str:
     """What a value is called: in English its name in small letters; its name where it is new."""
     if language == "zh":
