@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -14,11 +14,11 @@ from gateway.store import tables as t
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import date
+    from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.cases.policy import CasePolicy, DueTier
+    from gateway.cases.policy import CasePolicy
 
 GATEWAY_ACTOR: Final = "gateway"
 """Who escalates: nobody in person."""
@@ -48,10 +48,9 @@ def escalation_level(policy: CasePolicy, due: date, today: date) -> int:
 
 
 class Deadline(NamedTuple):
-    """By when cases are due that were found in a span of time and weigh within bounds."""
+    """By when cases are due that were found on a day and weigh within bounds."""
 
-    found_from: datetime
-    found_before: datetime
+    found: date
     above_minor: int
     up_to_minor: int
     due: date
@@ -63,17 +62,9 @@ def deadlines(policy: CasePolicy, days: Iterable[date]) -> Iterator[Deadline]:
         above_minor = -1
         for tier in policy.due:
             up_to_minor = _MOST_MINOR if tier.up_to_minor is None else tier.up_to_minor
-            yield Deadline(*_span(found), above_minor, up_to_minor, _due(tier, found))
+            due = due_day(found, tier.working_days)
+            yield Deadline(found, above_minor, up_to_minor, due)
             above_minor = up_to_minor
-
-
-def _span(day: date) -> tuple[datetime, datetime]:
-    start = datetime.combine(day, time(), tzinfo=BANK_ZONE)
-    return start, start + _DAY
-
-
-def _due(tier: DueTier, found: date) -> date:
-    return due_day(found, tier.working_days)
 
 
 # --- on record ----------------------------------------------------------------------------------
@@ -110,8 +101,7 @@ async def _set_deadlines(conn: AsyncConnection, policy: CasePolicy) -> None:
         return
     known = (
         sa.func.unnest(
-            _array([row.found_from for row in rows], sa.DateTime(timezone=True)),
-            _array([row.found_before for row in rows], sa.DateTime(timezone=True)),
+            _array([row.found for row in rows], sa.Date()),
             _array([row.above_minor for row in rows], sa.BigInteger()),
             _array([row.up_to_minor for row in rows], sa.BigInteger()),
             _array([row.due for row in rows], sa.Date()),
@@ -121,8 +111,7 @@ async def _set_deadlines(conn: AsyncConnection, policy: CasePolicy) -> None:
     )
     fits = sa.and_(
         ~_TIMING,
-        _C.opened_at >= known.c.found_from,
-        _C.opened_at < known.c.found_before,
+        found == known.c.found,
         _C.weight_minor > known.c.above_minor,
         _C.weight_minor <= known.c.up_to_minor,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from xinyi.v1 import reconciliation_service_pb2 as pb
 
-from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.cases.desk import FUND, OTHER_FUND
 from tests.gateway.support import CHECKER, MAKER, OPERATOR, refusal, request_id
@@ -87,33 +87,32 @@ async def test_a_proposal_whose_member_is_matched_meanwhile_is_not_accepted(desk
     assert (outcome.reason, "already" in outcome.message) == ("STATE_FORBIDS", True)
 
 
-async def test_proposals_of_a_rule_over_its_limit_are_not_strong(desk: Desk) -> None:
-    entry = await desk.entry(300)
-    await desk.line(300)
+async def _referenced(desk: Desk, reference: str) -> str:
+    """An entry and a line of one reference; the entry's name."""
+    entry = await desk.entry(300, reference=reference)
+    await desk.line(300, reference=reference)
+    desk.clock.moment += timedelta(minutes=1)
     await desk.night()
-    case = await desk.case_with(entry)
-    assert case.cause == "proposed_amount_window"
-    run = await desk.world.one(t.runs)
-    async with desk.store.transaction(GATEWAY) as conn:
-        for number in range(3):
-            await conn.execute(
-                t.matches.insert().values(
-                    fund_id=FUND,
-                    match_id=f"m{number}",
-                    made_by=run["run_id"],
-                    account_id="main",
-                    status="automatic",
-                    rule="amount_window",
-                    rules_version=run["rules_version"],
-                    date=run["date"],
-                    created_at=run["started_at"],
-                    undone_at=run["started_at"],
-                    kept_apart=True,
-                )
-            )
+    return entry
 
+
+async def test_what_a_rule_over_its_limit_finds_is_proposed_and_not_strong(desk: Desk) -> None:
+    service = await desk.cases_of(OPERATOR)
+    for reference in ("R1", "R2"):
+        entry = await _referenced(desk, reference)
+        (match,) = (
+            await service.ListMatches(pb.ListMatchesRequest(parent="funds/-", member=entry))
+        ).matches
+        await service.UndoMatch(
+            pb.UndoMatchRequest(name=match.name, reason="not these", request_id=request_id())
+        )
+
+    case = await desk.case_with(await _referenced(desk, "R3"))
     (outcome,) = await _accept(desk, [case])
 
+    run = (await service.GetRun(pb.GetRunRequest(name="reconciliationRuns/latest"))).run
+    assert list(run.demoted_rules) == ["reference"]
+    assert case.cause == "proposed_reference"
     assert (outcome.reason, "took back" in outcome.message) == ("STATE_FORBIDS", True)
 
 

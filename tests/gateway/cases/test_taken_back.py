@@ -64,8 +64,11 @@ async def test_a_match_is_read_with_its_members_and_why(desk: Desk) -> None:
 
 async def test_a_match_taken_apart_is_open_at_once_and_counts_against_its_rule(desk: Desk) -> None:
     match = await _matched(desk)
+    assert await desk.pending() == 0
 
     undone = await _undo(desk, match)
+
+    assert await desk.pending() == 300
 
     assert (undone.undone_by, undone.undo_reason) == (MAKER.name, "not these")
     case = await desk.only_case()
@@ -79,6 +82,19 @@ async def test_a_match_taken_apart_is_open_at_once_and_counts_against_its_rule(d
     (record,) = await _records(desk)
     assert (record.rule, record.match_count, record.reversed_count) == ("reference", 1, 1)
     assert (record.reversed_per_million, record.demoted) == (1_000_000, False)
+
+
+async def test_no_night_matches_again_what_a_person_took_apart(desk: Desk) -> None:
+    match = await _matched(desk)
+    await _undo(desk, match)
+    desk.clock.moment += timedelta(minutes=1)
+
+    await desk.night()
+
+    assert await _matches(desk) == []
+    cases = await desk.listed()
+    assert sum(case.weight.amount_minor for case in cases) == 600
+    assert "taken_apart" not in {case.cause for case in cases}
 
 
 async def _records(desk: Desk, **fields: Any) -> list[pb.RuleRecord]:
