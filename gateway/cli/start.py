@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.frame import failures
+from gateway.cli.frame import Complaint, failures
 from gateway.cli.options import iso_date
 from gateway.logs import log_to
 from gateway.settings import Settings
@@ -21,13 +21,18 @@ def serve() -> None:
     """Run the gateway until it is stopped; settings are XINYI_… variables or a .env file."""
     # Only the gateway's own process loads the server and its database.
     from gateway.app import prepare_database  # noqa: PLC0415 - as said above
+    from reconciliation.engines import EngineError  # noqa: PLC0415 - as said above
+    from reconciliation.rules import RulesError  # noqa: PLC0415 - as said above
 
     with failures():
         log_to()
         settings = Settings()
         database_url = prepare_database(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner, suppress(KeyboardInterrupt):
-            runner.run(_until_stopped(settings, database_url))
+            try:
+                runner.run(_until_stopped(settings, database_url))
+            except (RulesError, EngineError) as error:
+                raise Complaint(str(error), "对账规则或计算引擎不可用") from None
 
 
 def demo(

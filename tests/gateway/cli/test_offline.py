@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.domain.keys import key_id, load_private_key, load_public_key
+from reconciliation.archive import Archive
+from reconciliation.shards import solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,3 +192,21 @@ def test_what_reconcile_needs_is_asked_for(xinyi: Callable[..., Result]) -> None
     result = xinyi("reconcile")
     assert result.exit_code == 2
     assert "--bank is required" in result.stderr
+
+
+def test_a_run_of_the_gateway_is_found_by_its_id_in_the_data_directory(
+    xinyi: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reconciled(xinyi, tmp_path, -14095)
+    monkeypatch.setenv("XINYI_DATA_DIR", str(tmp_path))
+    archive = tmp_path / "nights" / "run-1"
+    shutil.copytree(tmp_path / "out" / "replay", archive)
+
+    unfinished = xinyi("reconcile", "replay", "run-1")
+    kept = Archive(archive)
+    kept.write_result(0, solve(kept.job(kept.manifest(), 0)))
+    proved = xinyi("reconcile", "replay", "reconciliationRuns/run-1", "--json")
+
+    assert unfinished.exit_code == 2
+    assert "unfinished" in unfinished.stderr
+    assert (proved.exit_code, json.loads(proved.stdout)["identical"]) == (0, True)

@@ -253,6 +253,19 @@ async def test_a_statement_that_does_not_follow_on_the_one_before_is_found(world
     assert [finding.split(":")[0] for finding in proof["findings"]] == ["discontinuous"]
 
 
+async def test_a_statement_that_got_in_twice_is_found(world: World) -> None:
+    await world.fund("f1", opening_minor=100)
+    once = {"opening_minor": 100, "closing_minor": 105}
+    for _ in range(2):
+        await world.statement("f1", TODAY, [{"amount_minor": 5}], **once)
+
+    await world.reconcile()
+
+    proof = await world.one(t.balance_proofs)
+    assert not proof["proved"]
+    assert f"duplicate_statement: the statement to {TODAY} is there twice" in proof["findings"]
+
+
 async def test_entries_that_do_not_make_the_closing_balance_are_found(world: World) -> None:
     await world.fund("f1", opening_minor=100)
     await world.statement("f1", TODAY, [{"amount_minor": 5}], closing_minor=100)

@@ -11,14 +11,19 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import app
 from gateway.clock import BANK_ZONE
 from gateway.night import record
 from gateway.night.schedule import Schedule, due_days
-from gateway.store import GATEWAY
+from gateway.settings import Settings
+from gateway.store import GATEWAY, open_store
 from gateway.store import tables as t
+from reconciliation.rules import RulesError
 from tests.gateway.support import TODAY
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.app import Gateway
     from tests.gateway.support import StillClock
 
@@ -111,3 +116,25 @@ async def test_while_another_process_runs_the_night_this_one_leaves_it_alone(
 
     assert await nights.run_due() == 1
     assert await _runs(gateway) == [(TODAY - DAY, "DONE")]
+
+
+def test_a_gateway_holds_to_the_rules_of_its_settings(tmp_path: Path, clock: StillClock) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('version = "own"\ntransit_days = 1\n')
+    store = open_store("postgresql://nowhere/none")
+
+    nights = app._nights(Settings(data_dir=tmp_path, rules=rules), store, clock)
+
+    assert (nights.rules.version, nights.rules.transit_days) == ("own", 1)
+    assert nights.directory == tmp_path / "nights"
+
+
+def test_rules_that_cannot_be_used_keep_a_gateway_from_starting(
+    tmp_path: Path, clock: StillClock
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("window = 3\n")
+    store = open_store("postgresql://nowhere/none")
+
+    with pytest.raises(RulesError, match=r"rules\.toml: window"):
+        app._nights(Settings(data_dir=tmp_path, rules=rules), store, clock)
