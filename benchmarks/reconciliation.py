@@ -1,7 +1,7 @@
 """Accuracy and speed of the reconciliation, beside the truth and beside yardsticks.
 
-`python -m benchmarks.reconciliation [--quick] [city dense nation worst]`, run where this repository
-lies, prints the figures and writes them as JSON (`var/benchmarks/reconciliation.json` unless told
+`python -m benchmarks.reconciliation [--quick] [city dense nation worst night]`, run where this
+repository lies, prints the figures and writes them as JSON (`var/benchmarks/reconciliation.json` unless told
 otherwise). Without names all are measured.
 
 - city: 20,000 accounts of 50 lines. Wanted: 94 % of the bank's rows matched automatically, at most
@@ -10,6 +10,8 @@ otherwise). Without names all are measured.
 - nation: 600,000 accounts, ten million lines. Wanted: at most 4 times the time of the bare join in
   the same run, on two cores, in less than 6 GB.
 - worst: single accounts of 10,000 entries made to be hard; time and memory are to stay bounded.
+- night: the nation's books in PostgreSQL, read, matched, explained, proved and written back, as the
+  gateway does it every night. Reported; nothing is wanted but that it is done before the morning.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import speed
+from benchmarks import night, speed
 from benchmarks.scoring import score
 from benchmarks.truth import ACQUIRER_PER_MILLION, CHARGES_MINOR, Plan, generate
 from reconciliation.matching.kernel import match
@@ -92,6 +94,12 @@ def _nation(seeds: list[str], *, quick: bool) -> dict[str, Any]:
         return speed.nation(Path(name), f"nation/{seeds[0]}", quick=quick)
 
 
+def _night(seeds: list[str], *, quick: bool) -> dict[str, Any]:
+    accounts = speed.NATION_ACCOUNTS // (speed.QUICK if quick else 1)
+    with tempfile.TemporaryDirectory(prefix="xinyi-night-") as name:
+        return night.measure(Path(name), Plan(f"night/{seeds[0]}", accounts, speed.NATION_LINES))
+
+
 def _worst(_seeds: list[str], *, quick: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         return speed.worst(Path(name), quick=quick)
@@ -136,12 +144,13 @@ def _measured(chosen: argparse.Namespace) -> dict[str, Callable[[], Any]]:
         "dense": lambda: accuracy(DENSE, DENSE_LIMITS, seeds, quick=quick),
         "nation": lambda: _nation(seeds, quick=quick),
         "worst": lambda: _worst(seeds, quick=quick),
+        "night": lambda: _night(seeds, quick=quick),
     }
 
 
 def _arguments() -> argparse.Namespace:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    names = ("city", "dense", "nation", "worst")
+    names = ("city", "dense", "nation", "worst", "night")
     arguments.add_argument("what", nargs="*", help=f"some of {', '.join(names)}; all if none")
     arguments.add_argument("--quick", action="store_true", help="a twentieth of everything")
     arguments.add_argument("--seeds", nargs="+", default=[SEED], help="several make several cities")

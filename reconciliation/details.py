@@ -6,12 +6,13 @@ four characters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from hashlib import sha256
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
+
+from reconciliation.matching.core import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     Sentence = Callable[["Case"], str]
 
 _COLUMNS: Final = (
-    *("kind", "cause", "group", "side", "label", "member_id", "other_id"),
+    *("kind", "cause", "group", "side", "member_id", "other_id"),
     *("account_id", "currency", "amount", "date", "own", "ref", "batch"),
     *("limit", "candidates", "states"),
 )
+_GROUP: Final = ("kind", "cause", "group")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One row of a case, with the fields that a sentence may need; `amount` is fen.
 
     `limit`, `candidates` and `states` are of the search for a sum, as `subset_sum.SEARCHES` has it.
@@ -39,7 +40,6 @@ class Member:
     cause: str
     group: int
     side: str
-    label: str
     member_id: str
     other_id: str | None
     account_id: str
@@ -54,12 +54,11 @@ class Member:
     states: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """The members of one case by side, with what ages and windows are counted by."""
 
-    bank: tuple[Member, ...]
-    ledger: tuple[Member, ...]
+    bank: Sequence[Member]
+    ledger: Sequence[Member]
     rules: Rules
     as_of: date
 
@@ -71,32 +70,24 @@ class Case:
 
 def described(members: pl.DataFrame, rules: Rules, as_of: date) -> pl.DataFrame:
     """The members, sorted by kind, cause and group, with `case_id` and `detail` added."""
-    ids: list[str] = []
     details: list[str] = []
     for group in _groups(members):
-        case = Case(
-            tuple(m for m in group if m.side == "bank"),
-            tuple(m for m in group if m.side == "ledger"),
-            rules,
-            as_of,
-        )
-        ids += [_case_id(group)] * len(group)
-        details += [_SENTENCES[case.first.kind](case)] * len(group)
-    return members.with_columns(
-        pl.Series("case_id", ids, dtype=pl.String), pl.Series("detail", details, dtype=pl.String)
-    )
+        sides = [[m for m in group if m.side == side] for side in ("bank", "ledger")]
+        case = Case(sides[0], sides[1], rules, as_of)
+        details += [_SENTENCES[group[0].kind](case)] * len(group)
+    told = members.with_columns(pl.Series("detail", details, dtype=pl.String))
+    return told.with_columns(_case_id().over(_GROUP).alias("case_id"))
 
 
 def _groups(members: pl.DataFrame) -> Iterator[list[Member]]:
-    rows = (Member(*row) for row in members.select(_COLUMNS).iter_rows())
-    for _, group in groupby(rows, key=lambda m: (m.kind, m.cause, m.group)):
+    rows = map(Member._make, members.select(_COLUMNS).iter_rows())
+    for _, group in groupby(rows, key=itemgetter(*map(_COLUMNS.index, _GROUP))):
         yield list(group)
 
 
-def _case_id(members: Sequence[Member]) -> str:
+def _case_id() -> pl.Expr:
     """Of the members alone: the case keeps its id while its kind changes with age."""
-    labels = ",".join(member.label for member in members)
-    return sha256(f"case|{labels}".encode()).hexdigest()[:32]
+    return digest(pl.concat_str(pl.lit("case|"), pl.col("label").str.join(",")))
 
 
 def money(amount_minor: int) -> str:

@@ -125,16 +125,37 @@ def conform(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
     Raises:
         InputError: as `normalise`.
     """
+    fitting = checked(frame, shape, source)
+    refuse_repeats(fitting, shape, source)
+    return fitting.sort(shape.key)
+
+
+def checked(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
+    """`conform` for who puts the rows in order: as they came, and nobody has looked for repeats.
+
+    Raises:
+        InputError: as `normalise`, but for duplicate ids.
+    """
     _check_columns(frame, shape, source)
     typed = frame.select(_typed(frame, name, kind, source) for name, kind in shape.columns.items())
-    filled = typed.with_columns(_blank_as_null(name) for name in _text_columns(shape))
+    filled = typed.with_columns(_blank_as_null(typed[name]) for name in _text_columns(shape))
     for column in sorted(shape.required):
-        _refuse_rows(filled, pl.col(column).is_null(), source, column, "a value is required")
+        _refuse_first(filled[column].is_null(), source, column, "a value is required")
     if "currency" in shape.columns:
         _check_currency(filled, source)
     _check_amounts(filled, shape, source)
-    _check_unique(filled, shape, source)
-    return filled.sort(shape.key)
+    return filled
+
+
+def refuse_repeats(frame: pl.DataFrame, shape: Shape, source: str) -> None:
+    """Names the first row that has the key of an earlier one.
+
+    Raises:
+        InputError: there is such a row.
+    """
+    repeated = ~pl.struct(shape.key).is_first_distinct()
+    label = f"repeats the {' and '.join(shape.key)} of an earlier row"
+    _refuse_rows(frame, repeated, source, shape.key[-1], label)
 
 
 def _check_columns(frame: pl.DataFrame, shape: Shape, source: str) -> None:
@@ -212,14 +233,19 @@ def _text_columns(shape: Shape) -> list[str]:
     return [name for name, kind in shape.columns.items() if kind == _TEXT]
 
 
-def _blank_as_null(name: str) -> pl.Expr:
+def _blank_as_null(text: pl.Series) -> pl.Series:
     """Text of nothing but spaces says nothing."""
-    return pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)).alias(name)
+    # whatever begins with a space of any kind sorts here, and hardly a text does
+    spaced = (text < "!") | text.is_between("\x7f", "\u3001")
+    return text.set(text.str.strip_chars() == "", None) if spaced.any() else text
 
 
 def _check_currency(frame: pl.DataFrame, source: str) -> None:
-    fits = pl.col("currency").str.contains(r"^[A-Z]{3}$")
-    _refuse_rows(frame, ~fits, source, "currency", "not a currency code such as CNY")
+    codes = frame["currency"].unique()
+    wrong = codes.filter(~codes.str.contains(r"^[A-Z]{3}$"))
+    if len(wrong) > 0:
+        at_fault = pl.col("currency").is_in(wrong.implode())
+        _refuse_rows(frame, at_fault, source, "currency", "not a currency code such as CNY")
 
 
 def _check_amounts(frame: pl.DataFrame, shape: Shape, source: str) -> None:
@@ -228,12 +254,6 @@ def _check_amounts(frame: pl.DataFrame, shape: Shape, source: str) -> None:
         # 128 bits: the absolute value of the smallest 64-bit number is no 64-bit number
         if kind == _MINOR and frame[name].cast(pl.Int128).abs().sum() > MAX_TOTAL_MINOR:
             raise InputError(source, "amounts are too large to add up", column=name)
-
-
-def _check_unique(frame: pl.DataFrame, shape: Shape, source: str) -> None:
-    repeated = ~pl.struct(shape.key).is_first_distinct()
-    label = f"repeats the {' and '.join(shape.key)} of an earlier row"
-    _refuse_rows(frame, repeated, source, shape.key[-1], label)
 
 
 def _refuse_rows(

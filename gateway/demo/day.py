@@ -18,6 +18,7 @@ from xinyi.v1 import reconciliation_service_pb2 as reconciliation_pb
 from adapters.simulator import Behaviour
 from gateway.client import LONG_TIMEOUT_S, call
 from gateway.demo import world
+from gateway.demo.desk import Desk
 from gateway.demo.firm import Order
 from gateway.demo.people import refusal, request_id
 from gateway.demo.register import cny, day_message
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.demo.clock import StageClock
     from gateway.demo.firm import Office
 
-_WUTONG, _JINJIANG, _XIANGYANG, _DONGFENG = world.ESTATES[:4]
+_WUTONG, _JINJIANG, _XIANGYANG, _DONGFENG, _DONGFENG_2 = world.ESTATES[:5]
 
 _REJECTED: Final = "6222020000000404"
 _SILENT: Final = "6222020000000408"
@@ -83,6 +84,7 @@ class Day:
         await self._special_payments()
         await self._first_afternoon()
         await self._first_night()
+        await self._close_a_case()
         await self._second_day()
         await self._third_day()
 
@@ -230,7 +232,8 @@ class Day:
         bank = self.banking.bank
         repeated = f"{_JINJIANG.estate_id}-物业费 01".upper().replace(" ", "-")
         bank.repeat_entry(_JINJIANG.account_number, self.serials[repeated], self.first)
-        bank.charge_fee(_XIANGYANG.account_number, _FEE_MINOR, self.first, "账户管理费")
+        for estate in (_XIANGYANG, _DONGFENG_2):
+            bank.charge_fee(estate.account_number, _FEE_MINOR, self.first, "账户管理费")
         bank.receive(
             _WUTONG.account_number,
             _STRAY_MINOR,
@@ -246,6 +249,20 @@ class Day:
         self.expect.equal("未知的一笔由对账单确认 · resolved by the statement", state, "SETTLED")
         await self._check_paid_once()
         await self._check_wages()
+
+    async def _close_a_case(self) -> None:
+        self.clock.move_to(self.first + timedelta(days=1), 9)
+        self.say("09:00 一项差异由两人处理 · two persons close a case")
+        desk = Desk(self.office.people)
+        proposal = await desk.propose_fee(_DONGFENG_2)
+        reason = await desk.approval_refused(world.MAKER, proposal)
+        self.expect.equal("提出人不能自己复核 · nobody approves alone", reason, "ROLE_NOT_ALLOWED")
+        case = await desk.approve(proposal)
+        self.expect.equal(
+            "银行手续费经复核补记并匹配，差异已结 · a bank charge booked by two closes its case",
+            (case.state, case.closed_by),
+            (reconciliation_pb.CASE_STATE_CLOSED, proposal.name),
+        )
 
     async def _second_day(self) -> None:
         second = self.first + timedelta(days=1)

@@ -56,6 +56,14 @@ class Reading:
             frame: pl.DataFrame = cursor.fetch_polars()
         return frame
 
+    @contextmanager
+    def by_hashing(self) -> Iterator[None]:
+        """Inside the block, joins go over all rows once, whatever the planner believes of them."""
+        with self.conn.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_nestloop = off")
+            yield
+            cursor.execute("SET LOCAL enable_nestloop = on")
+
 
 def _literal(query: sa.Executable) -> str:
     """The query with its values in it: the driver's fast way takes no parameters."""
@@ -167,10 +175,13 @@ def _side(
     opened = read.frame(rows(_is_open(columns, ask)))
     partners = _partners(read, rows, columns, ask, key)
     taken = partners.join(opened, on=key, how="anti")
-    related = read.frame(rows(_is_related(columns, ask))).join(taken, on=key, how="anti")
+    # Right after a large night the planner believes that everything is open still.
+    with read.by_hashing():
+        closed = pl.concat(read.frame(rows(each)) for each in _related(columns, ask)).unique(key)
+    related = closed.join(taken, on=key, how="anti")
     whole = pl.concat([opened, taken, related]).sort(key)
-    closed = related.select(pl.lit(ask.side).alias("side"), "account_id", member_id=key[1])
-    return whole, closed.sort("account_id", "member_id")
+    named = related.select(pl.lit(ask.side).alias("side"), "account_id", member_id=key[1])
+    return whole, named.sort("account_id", "member_id")
 
 
 def _partners(
@@ -261,16 +272,20 @@ def _is_open(side: _Columns, ask: _Ask) -> sa.ColumnElement[bool]:
     return sa.and_(within, side.match == "", side.day <= ask.day)
 
 
-def _is_related(side: _Columns, ask: _Ask) -> sa.ColumnElement[bool]:
-    """Closed, and something open may repeat or undo it."""
+def _related(side: _Columns, ask: _Ask) -> Iterator[sa.ColumnElement[bool]]:
+    """Closed, and something open may repeat or undo it: one condition a reason.
+
+    Each by itself is a join; all of them in one would be a search for every row.
+    """
+    within = side.fund.between(ask.span.first, ask.span.last)
+    closed = sa.and_(within, side.match != "", side.day <= ask.day)
     alike = sa.select(side.fund, side.account, side.amount, side.day).where(_is_open(side, ask))
-    shares = sa.or_(
+    for shared in (
         sa.tuple_(side.fund, side.own).in_(_named_by_open(ask, _B.own, _D.own)),
         sa.tuple_(side.fund, side.reference).in_(_named_by_open(ask, _B.reference, _D.reference)),
         sa.tuple_(side.fund, side.account, side.amount, side.day).in_(alike.correlate(None)),
-    )
-    within = side.fund.between(ask.span.first, ask.span.last)
-    return sa.and_(within, side.match != "", side.day <= ask.day, shares)
+    ):
+        yield sa.and_(closed, shared)
 
 
 def _named_by_open(

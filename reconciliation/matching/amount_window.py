@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from reconciliation.matching.core import Scene, Sides
 
 EQUAL: Final = ("account", "amount")
-_COMPARED: Final = (
-    *(*EQUAL, "row", "date", "own", "ref", "batch", "returned"),
-    *("counterparty_name", "counterparty_account"),
-)
+_PARTY: Final = ("counterparty_name", "counterparty_account")
+_COMPARED: Final = (*EQUAL, "row", "date", "own", "ref", "batch", "returned", *_PARTY)
 _LEAST_PREFIX: Final = 2
 
 
@@ -90,7 +88,7 @@ def _elsewhere(scene: Scene, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
     """
     key = [*EQUAL, "ref"]
     bank, ledger = (
-        rows.select(_COMPARED).join(amounts, on=EQUAL, how="semi")
+        _folded(rows.select(_COMPARED).join(amounts, on=EQUAL, how="semi"))
         for rows in (scene.open.bank, scene.open.ledger)
     )
     known = [
@@ -107,6 +105,11 @@ def _elsewhere(scene: Scene, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
     return placed[0], placed[1]
 
 
+def _folded(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with their counterparties as they are compared: once a row, not once a pair."""
+    return rows.with_columns(folded(rows[name]).alias(name) for name in _PARTY)
+
+
 def _compatible() -> pl.Expr:
     """Ids do not contradict, and a return pairs only with a correction, which has a payment id."""
     same_own = (pl.col("own") == pl.col("own_ledger")).fill_null(value=True)
@@ -120,17 +123,13 @@ def _compatible() -> pl.Expr:
 
 def _same_number() -> pl.Expr:
     """Whether the counterparty's account is the same; null where a side does not know it."""
-    mine, theirs = (
-        folded(pl.col(name)) for name in ("counterparty_account", "counterparty_account_ledger")
-    )
-    return (mine == theirs).alias("same_number")
+    same = pl.col("counterparty_account") == pl.col("counterparty_account_ledger")
+    return same.alias("same_number")
 
 
 def _same_name() -> pl.Expr:
     """Whether the counterparty's name is the same, or cut short by the bank; null as above."""
-    mine, theirs = (
-        folded(pl.col(name)) for name in ("counterparty_name", "counterparty_name_ledger")
-    )
+    mine, theirs = pl.col("counterparty_name"), pl.col("counterparty_name_ledger")
     cut = theirs.str.starts_with(mine) & (mine.str.len_chars() >= _LEAST_PREFIX)
     return ((mine == theirs) | cut).alias("same_name")
 
@@ -149,8 +148,10 @@ def _contradicts() -> pl.Expr:
 
 def _in_company(sure: pl.DataFrame, only: pl.DataFrame, scene: Scene) -> pl.DataFrame:
     """Pairs whose counterparty has other open rows nearby: the pair may be part of a sum."""
-    names = (folded(pl.col("counterparty_name")).alias("who"), "account", "date", "row")
-    bank, ledger = scene.open.bank.select(names), scene.open.ledger.select(names)
+    bank, ledger = (
+        rows.select("account", "date", "row", folded(rows["counterparty_name"]).alias("who"))
+        for rows in (scene.open.bank, scene.open.ledger)
+    )
     left = pl.concat(
         [
             bank.join(only, left_on="row", right_on="bank", how="anti"),

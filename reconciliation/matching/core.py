@@ -1,7 +1,7 @@
 """What the passes share: the open rows of both sides, and how to find pairs among them.
 
 Both sides are brought to the same columns, so that a rule about one is the same rule about the
-other: `row` (position in the normalised frame, the row's name inside the kernel), `account`
+other: `row` (position in the order of account and id, the row's name inside the kernel), `account`
 (account and currency as one number), `amount`, `date`, `own` (our own id: end-to-end id or payment
 id), `ref` (normalised reference), `batch`, and `returned` (the bank says so).
 """
@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
+from polars_hash import CryptographicHashingNameSpace
+
+from reconciliation.frames import SHAPES, refuse_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,8 +68,8 @@ class Sides:
     def without(self, found: Found) -> Sides:
         """What stays open when the rows found are taken out."""
         return Sides(
-            self.bank.join(found.bank, on="row", how="anti", maintain_order="left"),
-            self.ledger.join(found.ledger, on="row", how="anti", maintain_order="left"),
+            self.bank.filter(~pl.col("row").is_in(found.bank["row"].implode())),
+            self.ledger.filter(~pl.col("row").is_in(found.ledger["row"].implode())),
         )
 
 
@@ -91,6 +94,15 @@ class Scene:
     def without(self, found: Found) -> Scene:
         """The same scene with the rows found taken out of the open ones."""
         return replace(self, open=self.open.without(found))
+
+    def focused(self) -> Scene:
+        """The same scene without the closed rows that no open row can be compared with.
+
+        Whatever is asked about closed rows is asked by account, and by amount, id or reference.
+        """
+        opened = pl.concat(side.select(_COMPARED_BY) for side in (self.open.bank, self.open.ledger))
+        every = Sides(_touched(self.every.bank, opened), _touched(self.every.ledger, opened))
+        return replace(self, every=every)
 
     def rejected_pairs(self) -> pl.DataFrame:
         """The rejected groups of one entry and one line, columns `bank` and `ledger`."""
@@ -117,6 +129,21 @@ class Scene:
 
 
 _PAIR: Final = frozenset({"bank", "ledger"})
+_COMPARED_BY: Final = ("account", "amount", "own", "ref")
+
+
+def _touched(every: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
+    """Rows that share account and amount, or an id or reference, with a row that is open."""
+    amounts = every.select("account", "amount", "row").join(
+        opened.select("account", "amount"), on=["account", "amount"], how="semi"
+    )
+    # by hash: where two texts share one, a row is kept that nobody asks for
+    named = (
+        every[name].hash().is_in(opened[name].drop_nulls().hash().implode()).alias(name)
+        for name in ("own", "ref")
+    )
+    shared = pl.any_horizontal(pl.col("row").is_in(amounts["row"].implode()), *named)
+    return every.filter(shared)
 
 
 def members_of(found: Found) -> dict[int, Members]:
@@ -129,15 +156,20 @@ def members_of(found: Found) -> dict[int, Members]:
 
 
 def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
-    """Two normalised frames in the columns that the passes share."""
-    accounts = pl.concat([bank.select(PURSE), ledger.select(PURSE)]).unique().sort(PURSE)
-    numbers = accounts.with_row_index("account")
+    """Two checked frames in the columns that the passes share, sorted by account and id.
+
+    Raises:
+        InputError: two rows of one side have the same account and id.
+    """
+    purses = pl.concat([bank.select(PURSE).unique(), ledger.select(PURSE).unique()])
+    numbers = purses.unique().sort(PURSE).with_row_index("account")
+    placed = numbers.with_columns(place=pl.col("account_id").rle_id())
     said_returned = (
         pl.col("reversal").fill_null(value=False) | pl.col("return_reason").is_not_null()
     )
     return Sides(
-        _prepared(bank, numbers, rules, "bank", returned=said_returned),
-        _prepared(ledger, numbers, rules, "ledger", returned=pl.lit(value=False)),
+        _prepared(bank, placed, rules, "bank", returned=said_returned),
+        _prepared(ledger, placed, rules, "ledger", returned=pl.lit(value=False)),
     )
 
 
@@ -148,68 +180,94 @@ _OWN: Final[dict[Side, tuple[str, str, str]]] = {
 
 
 def _prepared(
-    frame: pl.DataFrame, numbers: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
+    frame: pl.DataFrame, accounts: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
 ) -> pl.DataFrame:
     member, day, own = _OWN[side]
-    numbered = frame.with_row_index("row").join(
-        numbers, on=PURSE, how="left", maintain_order="left"
-    )
-    return numbered.select(
-        "row",
-        "account",
-        "account_id",
+    located = frame.select(PURSE).join(accounts, on=PURSE, how="left", maintain_order="left")
+    # texts are read before they are sorted: as they came they lie side by side in memory
+    rows = frame.select(
+        located["account"],
+        # each account's text once: the same few are read again and again
+        accounts["account_id"].gather(located["account"]),
         "currency",
         pl.col(member).alias("member_id"),
         pl.col("amount_minor").alias("amount"),
         pl.col(day).alias("date"),
-        known(pl.col(own).str.strip_chars(), rules).alias("own"),
-        plain_reference(pl.col("reference"), rules).alias("ref"),
-        known(pl.col("batch_id").str.strip_chars(), rules).alias("batch"),
+        known(frame[own], rules).alias("own"),
+        plain_reference(frame["reference"], rules).alias("ref"),
+        known(frame["batch_id"], rules).alias("batch"),
         "counterparty_name",
         "counterparty_account",
         "text",
-        returned.alias("returned"),
+        located["place"],
+        returned=returned,
     )
+    # the first sort is of numbers, and leaves the second little to move
+    ordered = rows.sort("place").sort("place", "member_id")
+    same = pl.col("place", "member_id") == pl.col("place", "member_id").shift()
+    if ordered.select(pl.all_horizontal(same).any()).item():
+        refuse_repeats(frame, SHAPES[side], side)
+    return ordered.drop("place").with_row_index("row")
 
 
 def label(side: Side) -> pl.Expr:
     """Side, account and id with their lengths: a name that no other row of the input has."""
-    account, name = pl.col("account_id"), pl.col("member_id")
-    return pl.format(
-        f"{side}:{{}}:{{}}:{{}}:{{}}", account.str.len_bytes(), account, name.str.len_bytes(), name
-    )
+    return pl.concat_str(*label_parts(side, "account_id", "member_id"))
 
 
-def known(text: pl.Expr, rules: Rules) -> pl.Expr:
-    """The text, or null where the bank only says that there is none."""
-    empty = text.str.to_uppercase().is_in([word.upper() for word in rules.empty_ids])
-    return pl.when(~empty).then(text)
+def label_parts(side: Side, account: str, member: str) -> tuple[pl.Expr, ...]:
+    """What a label is put together from, given the columns of account and id."""
+    colon, names = pl.lit(":"), (pl.col(account), pl.col(member))
+    return (pl.lit(side), *(part for n in names for part in (colon, n.str.len_bytes(), colon, n)))
 
 
-def plain_reference(reference: pl.Expr, rules: Rules) -> pl.Expr:
-    """A reference without what systems change in passing: width, case, spaces, punctuation."""
-    return folded(known(reference.str.strip_chars(), rules))
+def digest(text: pl.Expr) -> pl.Expr:
+    """The first 32 hexadecimal digits of each text's SHA-256."""
+    return CryptographicHashingNameSpace(text).sha2_256().str.head(32)
 
 
-def folded(text: pl.Expr) -> pl.Expr:
+def known(text: pl.Series, rules: Rules) -> pl.Series:
+    """The text without spaces around it, or null where the bank only says that there is none."""
+    words = [word.upper() for word in rules.empty_ids]
+    bare = text.str.strip_chars()
+    # upper case has never fewer letters, and most texts are too long to be such a word
+    short = (bare.str.len_chars() <= max(map(len, words), default=0)).arg_true()
+    empty = bare.gather(short).str.to_uppercase().is_in(words)
+    return bare.scatter(short.filter(empty), None)
+
+
+def plain_reference(reference: pl.Series, rules: Rules) -> pl.Series:
+    """A reference as a person reads it; null where it says only that there is none."""
+    plain = folded(reference)
+    empty = folded(pl.Series(rules.empty_ids, dtype=pl.String)).drop_nulls()
+    return plain.set(plain.is_in(empty.implode()), None)
+
+
+def folded(text: pl.Series) -> pl.Series:
     """Text by its letters and digits alone, whatever their width and case; null if it has none."""
-    wide = text.str.normalize("NFKC").str.to_uppercase()
-    bare = wide.str.replace_all(r"[^\p{L}\p{N}]+", "")
-    return pl.when(bare != "").then(bare)
+    plain = text.str.len_bytes() == text.str.len_chars()
+    # NFKC leaves ASCII as it is
+    normal = text.zip_with(plain, text.set(plain, None).str.normalize("NFKC"))
+    bare = normal.str.to_uppercase().str.replace_all(r"[^\p{L}\p{N}]+", "")
+    return bare.replace("", None)
 
 
-def pair_unique(bank: pl.DataFrame, ledger: pl.DataFrame, bank_key: str, ledger_key: str) -> Found:
-    """Pairs of one account, currency and amount whose key occurs once on either side."""
+def unique_pairs(
+    bank: pl.DataFrame, ledger: pl.DataFrame, bank_key: str, ledger_key: str
+) -> pl.DataFrame:
+    """Pairs of one account, currency and amount whose key occurs once on either side.
+
+    Columns `bank` and `ledger` (rows), `own` and `own_ledger` (their ids of ours).
+    """
     left, right = _alone(bank, bank_key), _alone(ledger, ledger_key)
-    pairs = left.join(right, on=["account", "amount", "key"], how="inner")
-    return as_found(pairs.select(bank="row", ledger="row_right"))
+    pairs = left.join(right, on=["account", "amount", "key"], how="inner", suffix="_ledger")
+    return pairs.select("own", "own_ledger", bank="row", ledger="row_ledger").sort("bank")
 
 
 def _alone(side: pl.DataFrame, key: str) -> pl.DataFrame:
     """Rows whose account, amount and key no other row of the side has."""
-    keyed = side.select("account", "amount", pl.col(key).alias("key"), "row").drop_nulls("key")
-    counted = keyed.group_by("account", "amount", "key").agg(pl.len(), pl.col("row").first())
-    return counted.filter(pl.col("len") == 1).drop("len")
+    keyed = side.select("account", "amount", "own", "row", key=key).drop_nulls("key")
+    return keyed.unique(["account", "amount", "key"], keep="none")
 
 
 def as_found(pairs: pl.DataFrame) -> Found:

@@ -1,8 +1,9 @@
-"""Before all passes over one account: ids of ours that bank and ledger have on two accounts.
+"""Before all passes but the second: ids of ours that bank and ledger have on two accounts.
 
-This is the one question that reaches over accounts, so it is asked first and of few rows: those
-whose id and amount the other side does not have on the same account. Once it is answered every
-account can be matched for itself, in any division of the work.
+This is the one question that reaches over accounts, so it is asked early and of few rows: those
+whose id and amount the other side does not have on the same account. Pass 2 pairs only rows that
+are not among them, so it may come first. Once the question is answered every account can be matched
+for itself, in any division of the work.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def find(alone: Sides) -> Found:
 
     Where an account has several such rows, the first is the one; the rest repeat it.
     """
-    shared = _on_one_account(alone.bank).join(
+    met = alone.bank.join(alone.ledger, on=_ANYWHERE, how="semi")
+    shared = _on_one_account(met).join(
         _on_one_account(alone.ledger), on=_ANYWHERE, suffix="_ledger"
     )
     pairs = shared.select(group="row", row="row", ledger="row_ledger").sort("group")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation import breaks
-from reconciliation.frames import normalise
+from reconciliation.frames import BANK, LEDGER, checked, normalise
 from reconciliation.matching import (
     amount_window,
     crossing,
@@ -133,6 +133,9 @@ class _Run:
         for rule, find in passes.items():
             self.found(rule, find(self.scene))
 
+    def focus(self) -> None:
+        self.scene = self.scene.focused()
+
     def by_amount(self) -> None:
         pairs = amount_window.find(self.scene)
         self.found("amount_window", pairs.sure)
@@ -204,6 +207,8 @@ def match(
     """
     opening = _opening(bank, ledger, rules, closed, pins)
     run = _begin(opening, rules, as_of)
+    # What pass 2 pairs no other account can want: fewer rows are left to look for elsewhere.
+    run.pair({"own_id": own_id.find})
     if crossed is None:
         run.name(breaks.wrong_account)
         return _finished(run, opening)
@@ -307,7 +312,7 @@ def _opening(
     closed: pl.DataFrame | None,
     pins: pl.DataFrame | None,
 ) -> _Opening:
-    every = prepare(normalise(bank, "bank"), normalise(ledger, "ledger"), rules)
+    every = prepare(checked(bank, BANK, "bank"), checked(ledger, LEDGER, "ledger"), rules)
     opened = every if closed is None else every.without(_rows_of(closed, every))
     if pins is None:
         return _Opening(every, opened, Pinned(NOTHING_PINNED, frozenset()))
@@ -332,6 +337,7 @@ def _begin(opening: _Opening, rules: Rules, as_of: date) -> _Run:
 def _finished(run: _Run, opening: _Opening) -> Result:
     """The run with every pass gone through."""
     run.pair(EXACT)
+    run.focus()
     # The first round left every repeated key alone. With repeats set aside, originals can pair.
     run.name(repeats.before_amounts)
     run.pair(EXACT)
@@ -344,12 +350,12 @@ def _finished(run: _Run, opening: _Opening) -> Result:
     run.name(*_NAMED_BY_LIKENESS)
     run.take(breaks.search_limited(run.searches, run.scene))
     run.name(*_NAMED_BY_ABSENCE)
-    _check_conserved(run, opening.open)
-    return _result(run, opening)
-
-
-def _result(run: _Run, opening: _Opening) -> Result:
     rows = _as_open(opening)
+    _check_conserved(run, opening.open, rows)
+    return _result(run, rows)
+
+
+def _result(run: _Run, rows: Sides) -> Result:
     rules = run.scene.rules
     return Result(
         written_matches(run.claims, rows, rules),
@@ -387,7 +393,7 @@ class ConservationError(RuntimeError):
     """A defect of the kernel: a row was lost or used twice, or a match does not add up."""
 
 
-def _check_conserved(run: _Run, opened: Sides) -> None:
+def _check_conserved(run: _Run, opened: Sides, every: Sides) -> None:
     """Each open row is a member once, and each match allocates the same on both sides.
 
     Decisions were checked when they were read.
@@ -402,11 +408,9 @@ def _check_conserved(run: _Run, opened: Sides) -> None:
     for side in ("bank", "ledger"):
         rows = getattr(opened, side)
         parts = [getattr(found, side)["row"] for found in [*(c.found for c in claims), *named]]
-        used = pl.concat([part.cast(pl.UInt32) for part in parts])
-        if len(used) != rows.height or not used.sort().equals(
-            rows["row"].sort(), check_names=False
-        ):
+        used = pl.concat([part.cast(pl.UInt32) for part in parts]).sort()
+        if not used.equals(rows["row"].sort(), check_names=False):
             raise ConservationError("a row is missing from the result, or in it more than once")
     for claim in claims:
-        if not claim.is_even(opened):
+        if not claim.is_even(every):
             raise ConservationError("a match does not allocate the same amount on both sides")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciliation.matching.core import pair_unique
+from reconciliation.matching.core import as_found, unique_pairs
 
 if TYPE_CHECKING:
     from reconciliation.matching.core import Found, Scene
@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 
 def find(scene: Scene) -> Found:
     """Pairs with equal id and amount, each alone on its side."""
-    return pair_unique(scene.open.bank, scene.open.ledger, "own", "own")
+    return as_found(unique_pairs(scene.open.bank, scene.open.ledger, "own", "own"))

@@ -6,27 +6,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from reconciliation.matching.core import Found, pair_unique
+from reconciliation.matching.core import as_found, unique_pairs
 
 if TYPE_CHECKING:
-    from reconciliation.matching.core import Scene
+    from reconciliation.matching.core import Found, Scene
 
 
 def find(scene: Scene) -> Found:
     """Pairs with equal reference and amount, each alone on its side, ids not contradicting."""
-    found = pair_unique(scene.open.bank, scene.open.ledger, "ref", "ref")
-    return _without_contradiction(found, scene)
-
-
-def _without_contradiction(found: Found, scene: Scene) -> Found:
-    """Two payments of ours may share a reference, never an id: different ids, different things."""
-    bank = found.bank.join(scene.open.bank.select("row", "own"), on="row")
-    ledger = found.ledger.join(scene.open.ledger.select("row", "own"), on="row")
-    both = bank.join(ledger, on="group", suffix="_ledger").filter(
-        pl.col("own") != pl.col("own_ledger")
-    )
-    against = both.select("group")
-    return Found(
-        found.bank.join(against, on="group", how="anti"),
-        found.ledger.join(against, on="group", how="anti"),
-    )
+    pairs = unique_pairs(scene.open.bank, scene.open.ledger, "ref", "ref")
+    # two payments of ours may share a reference, never an id: different ids, different things
+    same = (pl.col("own") == pl.col("own_ledger")).fill_null(value=True)
+    return as_found(pairs.filter(same))

@@ -82,12 +82,16 @@ def _telling(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _families(scene: Scene, side: Side, rows: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
-    """All rows of the side, closed ones too, that share a key with one of `rows`.
+    """All rows of the side, closed ones too, that share a key with one of `rows` and another row.
 
     `is_open` tells them apart; `other` is the original: a closed row, else the earliest.
     """
     every = scene.every.bank if side == "bank" else scene.every.ledger
-    shared = every.join(rows.select(key).unique(), on=key, how="semi", nulls_equal=True)
+    # every key has account and amount: few rows are left to compare in all the rest
+    several = every.filter(pl.len().over(EQUAL) > 1)
+    alike = several.filter(pl.len().over(key) > 1)
+    asked = alike.join(rows, on="row", how="semi")
+    shared = alike.join(asked, on=key, how="semi", nulls_equal=True)
     opened = _of(scene, side).select("row", is_open=pl.lit(value=True))
     flagged = shared.join(opened, on="row", how="left").with_columns(
         pl.col("is_open").fill_null(value=False)

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from reconciliation.matching.core import Found, gather, pair_unique, plain_reference
+from reconciliation.matching.core import Found, as_found, folded, gather, unique_pairs
 
 if TYPE_CHECKING:
     from reconciliation.matching.core import Scene
-    from reconciliation.rules import Rules
 
 
 def find(scene: Scene) -> Found:
     """Returns whose reference is the correction's payment id, or whose id is its reference."""
-    bank = _credits(scene.open.bank, scene.rules)
-    ledger = _credits(scene.open.ledger, scene.rules)
-    by_reference = pair_unique(bank.filter(pl.col("own").is_null()), ledger, "ref", "plain_own")
+    bank, ledger = _credits(scene.open.bank), _credits(scene.open.ledger)
+    nameless = bank.filter(pl.col("own").is_null())
+    by_reference = as_found(unique_pairs(nameless, ledger, "ref", "plain_own"))
     left_bank = bank.join(by_reference.bank, on="row", how="anti")
     left_ledger = ledger.filter(pl.col("own").is_null())
-    return gather([by_reference, pair_unique(left_bank, left_ledger, "plain_own", "ref")])
+    by_id = as_found(unique_pairs(left_bank, left_ledger, "plain_own", "ref"))
+    return gather([by_reference, by_id])
 
 
-def _credits(side: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+def _credits(side: pl.DataFrame) -> pl.DataFrame:
     """Credits, with their id in the form of a reference so that the two can be compared."""
-    plain_own = plain_reference(pl.col("own"), rules).alias("plain_own")
-    return side.filter(pl.col("amount") > 0).with_columns(plain_own)
+    credits_ = side.filter(pl.col("amount") > 0)
+    return credits_.with_columns(folded(credits_["own"]).alias("plain_own"))

@@ -6,7 +6,7 @@ One answer may be a proof, two are none, so nothing after the second is of inter
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, gcd
@@ -43,7 +43,7 @@ def sums_to(amounts: Sequence[int], target: int, items: int, states: int) -> Ans
     Never looks at more than `states` partial sums.
     """
     budget = _Budget(states)
-    order = sorted(range(len(amounts)), key=lambda n: (-amounts[n], n))
+    order = sorted(range(len(amounts)), key=amounts.__getitem__, reverse=True)
     left, right = order[::2], order[1::2]
     try:
         kept = _kept([amounts[n] for n in left], target, items, budget)
@@ -97,11 +97,11 @@ def _kept(
     """Sums of one half by amount, fewest items first; of one length two are enough."""
     kept: dict[int, list[tuple[int, int]]] = {}
     for total, count, mask in _subsets(amounts, target, items, budget):
-        same = kept.setdefault(total, [])
-        if sum(count == other for other, _ in same) < _ENOUGH:
-            same.append((count, mask))
-    for same in kept.values():
-        same.sort()
+        same = kept.get(total)
+        if same is None:
+            kept[total] = [(count, mask)]
+        elif sum(count == other for other, _ in same) < _ENOUGH:
+            insort(same, (count, mask))
     return kept
 
 
@@ -115,7 +115,9 @@ def _meet(
     """The first two pairs of halves that make up the target."""
     found: list[tuple[int, int]] = []
     for total, count, mask in _subsets(amounts, target, items, budget):
-        for other in _fitting(kept.get(target - total, ()), _LEAST - count, items - count):
+        if target - total not in kept:
+            continue
+        for other in _fitting(kept[target - total], _LEAST - count, items - count):
             found.append((other, mask))
             if len(found) == _ENOUGH:
                 return found

@@ -12,7 +12,8 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
@@ -43,12 +44,12 @@ SEARCHES: Final = {
 
 NONE: Final = pl.DataFrame(schema=SEARCHES)
 
+_SIDES: Final[tuple[Side, ...]] = ("bank", "ledger")
 _ITEM: Final = ("account", "way", "row", "amount", "day", "own", "batch")
 _LEAST: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """An open row; `amount` without its sign, `day` counted from an epoch."""
 
     side: Side
@@ -69,6 +70,7 @@ class Search:
         states: how many partial sums were looked at.
         solutions: up to two sets of rows that make up the amount.
         limit: the budget that stopped the search; None if none did.
+        expected: E of the only solution; None if there is not exactly one.
     """
 
     target: Item
@@ -76,14 +78,7 @@ class Search:
     states: int
     solutions: tuple[tuple[Item, ...], ...]
     limit: str | None
-
-    @property
-    def accidents(self) -> Fraction | None:
-        """E of the only solution; None if there is not exactly one."""
-        if self.limit is not None or len(self.solutions) != 1:
-            return None
-        amounts = [item.amount for item in self.solutions[0]]
-        return accidents(self.count, amounts, self.target.amount)
+    expected: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +99,7 @@ class Sums:
 def find(scene: Scene) -> Sums:
     """Sums of open rows that are the only ones to make up a row of the other side."""
     blocked = _blocked(scene)
+    bound = scene.rules.accident_bound()
     sure: list[Search] = []
     doubtful: list[Search] = []
     said: list[Search] = []
@@ -112,18 +108,14 @@ def find(scene: Scene) -> Sums:
         hits = _uncontested(searches, blocked)
         limited = any(search.limit for search in searches)
         for hit in hits:
-            (doubtful if limited or not _is_sure(hit, scene.rules) else sure).append(hit)
+            is_sure = not limited and hit.expected is not None and hit.expected <= bound
+            (sure if is_sure else doubtful).append(hit)
         said += searches
     return Sums(
         _found(sure),
         _found(doubtful),
-        pl.DataFrame([_report(search) for search in said], schema=SEARCHES, orient="row"),
+        _reported(said),
     )
-
-
-def _is_sure(hit: Search, rules: Rules) -> bool:
-    expected = hit.accidents
-    return expected is not None and expected <= rules.accident_bound()
 
 
 def _blocked(scene: Scene) -> frozenset[tuple[str, int]]:
@@ -146,7 +138,9 @@ def _blocked(scene: Scene) -> frozenset[tuple[str, int]]:
             echoes.ledger["row"],
         ),
     }
-    return frozenset((side, row) for side, parts in rows.items() for part in parts for row in part)
+    return frozenset(
+        (side, row) for side, parts in rows.items() for part in parts for row in part.to_list()
+    )
 
 
 def _echoes(scene: Scene) -> Found:
@@ -165,24 +159,19 @@ def _echoes(scene: Scene) -> Found:
 # --- which rows are looked at --------------------------------------------------------------------
 
 
-def _shelves(scene: Scene) -> Iterator[tuple[list[Item], list[Item]]]:
+def _shelves(scene: Scene) -> Iterable[tuple[list[Item], list[Item]]]:
     """Both sides of each account and direction in which some sum may come out, in order."""
     bank = _rows(scene.open.bank.filter(~pl.col("returned")))
     ledger = _rows(scene.open.ledger)
     worth = _worth_it(bank, ledger, scene.rules.subset_items)
-    by_key = [
-        {key: list(rows) for key, rows in _grouped(side, frame.join(worth, on=_SHELF, how="semi"))}
-        for side, frame in _sides(bank, ledger)
+    shelves = [
+        _grouped(side, frame.join(worth, on=_SHELF, how="semi"))
+        for side, frame in zip(_SIDES, (bank, ledger), strict=True)
     ]
-    for key in sorted(by_key[0].keys() & by_key[1].keys()):
-        yield by_key[0][key], by_key[1][key]
+    return zip(*shelves, strict=True)
 
 
 _SHELF: Final = ("account", "way")
-
-
-def _sides(bank: pl.DataFrame, ledger: pl.DataFrame) -> tuple[tuple[Side, pl.DataFrame], ...]:
-    return (("bank", bank), ("ledger", ledger))
 
 
 def _rows(rows: pl.DataFrame) -> pl.DataFrame:
@@ -195,33 +184,29 @@ def _rows(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _worth_it(bank: pl.DataFrame, ledger: pl.DataFrame, items: int) -> pl.DataFrame:
-    """Accounts and directions in which a row lies between the least and the greatest sum."""
-    both = _extent(bank, items).join(_extent(ledger, items), on=_SHELF, suffix="_ledger")
-    one_to_many = (pl.col("most") >= pl.col("low_ledger")) & (
-        pl.col("least") <= pl.col("high_ledger")
-    )
-    many_to_one = (pl.col("most_ledger") >= pl.col("low")) & (
-        pl.col("least_ledger") <= pl.col("high")
-    )
+    """Accounts and directions in which a row may lie between the least and the greatest sum."""
+    both = _extent(bank).join(_extent(ledger), on=_SHELF, suffix="_ledger")
+    one_to_many = _within("", "_ledger", items)
+    many_to_one = _within("_ledger", "", items)
     return both.filter(one_to_many | many_to_one).select(_SHELF)
 
 
-def _extent(rows: pl.DataFrame, items: int) -> pl.DataFrame:
-    """Least and greatest amount, and least and greatest sum; no sum of a single row."""
+def _extent(rows: pl.DataFrame) -> pl.DataFrame:
     amount = pl.col("amount")
-    several = pl.len() >= _LEAST
-    return rows.group_by(_SHELF).agg(
-        least=amount.min(),
-        most=amount.max(),
-        low=pl.when(several).then(amount.bottom_k(_LEAST).sum()),
-        high=pl.when(several).then(amount.top_k(items).sum()),
-    )
+    return rows.group_by(_SHELF).agg(least=amount.min(), most=amount.max(), count=pl.len())
 
 
-def _grouped(side: Side, rows: pl.DataFrame) -> Iterator[tuple[tuple[int, int], Iterable[Item]]]:
+def _within(targets: str, parts: str, items: int) -> pl.Expr:
+    """Whether some target is neither below twice the least part nor above the most of them."""
+    above = pl.col(f"most{targets}") >= _LEAST * pl.col(f"least{parts}")
+    below = pl.col(f"least{targets}") <= items * pl.col(f"most{parts}")
+    return (pl.col(f"count{parts}") >= _LEAST) & above & below
+
+
+def _grouped(side: Side, rows: pl.DataFrame) -> Iterator[list[Item]]:
     ordered = rows.select(_ITEM).sort("account", "way", "row").iter_rows()
-    for key, group in groupby(ordered, key=lambda row: (row[0], row[1])):
-        yield key, [Item(side, *row[2:]) for row in group]
+    for _, group in groupby(ordered, key=itemgetter(0, 1)):
+        yield [Item(side, *row[2:]) for row in group]
 
 
 # --- searching -----------------------------------------------------------------------------------
@@ -231,21 +216,28 @@ def _searched(bank: Sequence[Item], ledger: Sequence[Item], rules: Rules) -> lis
     """A search for every row of either side for which there is something to say."""
     before, after = rules.window_days_before, rules.window_days_after
     desk = _Desk(rules, rules.subset_account_states)
-    entries = [desk.search(t, stock) for stock in [_Stock(ledger, after, before)] for t in bank]
-    lines = [desk.search(t, stock) for stock in [_Stock(bank, before, after)] for t in ledger]
-    return [search for search in (*entries, *lines) if search is not None]
+    lines = _Stock(ledger, rules.subset_items, after, before)
+    entries = _Stock(bank, rules.subset_items, before, after)
+    targets = [*((entry, lines) for entry in bank), *((line, entries) for line in ledger)]
+    searches = [desk.search(target, stock) for target, stock in targets if stock.reaches(target)]
+    return [search for search in searches if search is not None]
 
 
 class _Stock:
-    """Rows of one side by day, for questions by window."""
+    """Rows of one side by day, with the least and greatest sum of up to `most` of them."""
 
-    def __init__(self, items: Sequence[Item], back: int, ahead: int) -> None:
+    def __init__(self, items: Sequence[Item], most: int, back: int, ahead: int) -> None:
         self.items = sorted(items, key=lambda item: (item.day, item.row))
         self.days = [item.day for item in self.items]
+        self.back, self.ahead = back, ahead
         amounts = sorted(item.amount for item in items)
         self.least = amounts[0]
-        self.amounts = amounts
-        self.back, self.ahead = back, ahead
+        self.several = len(amounts) >= _LEAST
+        self.low, self.high = sum(amounts[:_LEAST]), sum(amounts[-most:])
+
+    def reaches(self, target: Item) -> bool:
+        """Whether the least and the greatest sum of all rows leave room for the target."""
+        return self.several and self.low <= target.amount <= self.high
 
     def around(self, day: int) -> Sequence[Item]:
         """The rows that may belong to a row of the other side of that day."""
@@ -262,8 +254,6 @@ class _Desk:
 
     def search(self, target: Item, stock: _Stock) -> Search | None:
         """What came of a target; None if there is nothing to it."""
-        if not self._possible(target, stock):
-            return None
         if self.left <= 0:
             return Search(target, 0, 0, (), "account")
         parts = self._parts(target, stock)
@@ -272,12 +262,6 @@ class _Desk:
         if len(parts) < _LEAST or _top(parts, self.rules.subset_items) < target.amount:
             return None
         return self._sums(target, parts)
-
-    def _possible(self, target: Item, stock: _Stock) -> bool:
-        """Whether the least and the greatest sum of all rows leave room for the target."""
-        items = self.rules.subset_items
-        low, high = sum(stock.amounts[:_LEAST]), sum(stock.amounts[-items:])
-        return len(stock.amounts) >= _LEAST and low <= target.amount <= high
 
     def _parts(self, target: Item, stock: _Stock) -> list[Item]:
         """Rows that may be a part of the target, no more of them than it takes to give up."""
@@ -302,7 +286,10 @@ class _Desk:
             limit = "states" if states == self.rules.subset_states else "account"
         if limit is None and not sets:
             return None
-        return Search(target, len(parts), answer.states, sets, limit)
+        expected = None
+        if limit is None and len(sets) == 1:
+            expected = accidents(len(parts), [item.amount for item in sets[0]], target.amount)
+        return Search(target, len(parts), answer.states, sets, limit, expected)
 
 
 def _top(parts: Sequence[Item], items: int) -> int:
@@ -328,8 +315,8 @@ def _uncontested(
     uses = Counter(
         (item.side, item.row)
         for search in searches
-        for item in {*(i for solution in search.solutions for i in solution), search.target}
         if search.solutions
+        for item in {search.target}.union(*search.solutions)
     )
     for search in searches:
         if search.limit is None and len(search.solutions) == 1:
@@ -340,27 +327,32 @@ def _uncontested(
 
 def _found(hits: Sequence[Search]) -> Found:
     """Each answer as a group, named by its first row, entries counted apart from lines."""
-    rows: dict[str, list[tuple[int, int]]] = {"bank": [], "ledger": []}
+    rows: dict[Side, tuple[list[int], list[int]]] = {"bank": ([], []), "ledger": ([], [])}
     for hit in hits:
         members = (hit.target, *hit.solutions[0])
         group = min(item.row for item in members if item.side == "bank")
         for item in members:
-            rows[item.side].append((group, item.row))
+            groups, places = rows[item.side]
+            groups.append(group)
+            places.append(item.row)
     schema = {"group": pl.UInt32(), "row": pl.UInt32()}
     bank, ledger = (
-        pl.DataFrame(sorted(rows[side]), schema=schema, orient="row") for side in ("bank", "ledger")
+        pl.DataFrame(dict(zip(schema, rows[side], strict=True)), schema=schema).sort("group", "row")
+        for side in _SIDES
     )
     return Found(bank, ledger)
 
 
-def _report(search: Search) -> tuple[str, int, str | None, int, int, int, str | None]:
-    expected = search.accidents
-    return (
-        search.target.side,
-        search.target.row,
-        search.limit,
-        search.count,
-        search.states,
-        len(search.solutions),
-        None if expected is None else str(expected),
-    )
+def _reported(searches: Sequence[Search]) -> pl.DataFrame:
+    columns = {
+        "side": [search.target.side for search in searches],
+        "row": [search.target.row for search in searches],
+        "limit": [search.limit for search in searches],
+        "candidates": [search.count for search in searches],
+        "states": [search.states for search in searches],
+        "solutions": [len(search.solutions) for search in searches],
+        "expected_accidents": [
+            None if search.expected is None else str(search.expected) for search in searches
+        ],
+    }
+    return pl.DataFrame(columns, schema=SEARCHES)

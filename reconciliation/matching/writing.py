@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from reconciliation.details import described
-from reconciliation.matching.core import label
+from reconciliation.matching.core import digest, label, label_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import date
 
     from reconciliation.frames import Side
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 _SIDES: Final[tuple[Side, ...]] = ("bank", "ledger")
 _NAMED: Final = ("account_id", "currency", "member_id")
 _MATCHES: Final = ("match_id", "status", "rule", "side", *_NAMED, "allocated_minor")
-_ORDER: Final = ("lead", "match_id", "place", "row")
-_PLACES: Final = {"bank": 0, "ledger": 1, "adjustment": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +40,24 @@ class Claim:
     found: Found
     adjustments: pl.DataFrame | None = None
 
+    @property
+    def is_pairs(self) -> bool:
+        """Whether each group is one entry, whose row it is named by, and one line, in one order."""
+        bank, ledger = self.found.bank, self.found.ledger
+        pairs = bank["group"].equals(bank["row"]) and bank["group"].equals(ledger["group"])
+        return pairs and self.rule != "pin"
+
     def is_even(self, rows: Sides) -> bool:
-        """Whether every group comes to the same on both sides, adjustments included."""
-        bank = self.found.bank.join(rows.bank.select("row", "amount"), on="row")
-        ledger = self.found.ledger.join(rows.ledger.select("row", "amount"), on="row")
+        """Whether every group comes to the same on both sides, adjustments included.
+
+        A row's number is its position in `rows`.
+        """
+        bank, ledger = (
+            found.select("group", rows_["amount"].gather(found["row"]))
+            for found, rows_ in ((self.found.bank, rows.bank), (self.found.ledger, rows.ledger))
+        )
+        if self.is_pairs and self.adjustments is None:
+            return bank["amount"].equals(ledger["amount"])
         parts = [bank.select("group", "amount"), ledger.select("group", -pl.col("amount"))]
         if self.adjustments is not None:
             parts.append(self.adjustments.select("group", -pl.col("amount")))
@@ -60,104 +71,88 @@ class Claim:
 def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.DataFrame:
     """One row a member, columns as `kernel.Result.matches`.
 
-    Sorted by each match's first member (entries before lines, then account and id), then by match,
-    side and member: an order that does not depend on what else was matched in the same run.
+    Sorted by each match's first member (entries before lines, then account and id), of matches
+    that share a row decisions first, then by side and member: an order that does not depend on
+    what else was matched in the same run.
     """
     parts = [_members(claim, rows, rules) for claim in claims]
-    ordered = pl.concat(parts).sort(_ORDER)
-    return ordered.select(_MATCHES)
+    return pl.concat(parts).sort("lead", maintain_order=True).select(_MATCHES)
 
 
 def _members(claim: Claim, rows: Sides, rules: Rules) -> pl.DataFrame:
+    """The members of a claim, those of one match in their order, with `lead` to sort them by."""
     bank, ledger = (
         _placed(getattr(claim.found, side), getattr(rows, side), side) for side in _SIDES
     )
-    ids = _pair_ids(bank, ledger, claim, rules) if _is_pairs(claim) else None
     members = pl.concat([bank, ledger])
-    if ids is None:
-        members = members.join(_group_ids(members, claim, rules), on="group", how="left")
+    if claim.is_pairs:
+        ids = _pair_ids(bank, ledger, claim, rules)
+        named = members.with_columns(pl.concat([ids, ids]), pl.concat([bank["lead"]] * 2))
     else:
-        members = members.with_columns(pl.concat([ids, ids]))
-    members = _with_adjustments(_with_lead(members), claim)
-    return members.select(
+        named = _grouped(members, claim, rules)
+    return _with_adjustments(named, claim).select(
         *(name for name in _MATCHES if name not in ("status", "rule")),
-        *(name for name in _ORDER if name != "match_id"),
+        "lead",
         status=pl.lit(claim.status),
         rule=pl.lit(claim.rule),
     )
 
 
-def _is_pairs(claim: Claim) -> bool:
-    """Whether each group is one entry and one line, both sides in the same order."""
-    bank, ledger = claim.found.bank["group"], claim.found.ledger["group"]
-    plain = claim.rule != "pin" and bank.equals(ledger)
-    return plain and bank.n_unique() == len(bank)
+_LEDGER_LEADS: Final = 2**32
 
 
 def _placed(found: pl.DataFrame, rows: pl.DataFrame, side: Side) -> pl.DataFrame:
-    """The members of one side, taken by their place: a row's number is its position."""
+    """The members of one side, taken by their place: a row's number is its position.
+
+    `lead` is the member's place in the order of all rows, entries first.
+    """
     taken = rows.select(*_NAMED, "amount")[found["row"]]
     allocated = found["allocated"] if "allocated" in found.columns else taken["amount"]
     said = found["name"] if "name" in found.columns else pl.lit(None, dtype=pl.String)
+    first = 0 if side == "bank" else _LEDGER_LEADS
     return taken.select(
         found["group"].cast(pl.UInt32),
-        found["row"].cast(pl.UInt32),
+        found["row"].cast(pl.UInt64).alias("lead") + first,
         *_NAMED,
         allocated.alias("allocated_minor"),
         pl.lit(side).alias("side"),
-        pl.lit(_PLACES[side], dtype=pl.UInt8).alias("place"),
         decision=said,
     )
 
 
 def _pair_ids(bank: pl.DataFrame, ledger: pl.DataFrame, claim: Claim, rules: Rules) -> pl.Series:
-    left, right = bank.select(label("bank")), ledger.select(label("ledger"))
-    labels = (left.to_series() + "," + right.to_series()).alias("label")
-    return _ids(labels.to_frame(), claim.rule, pl.lit(rules.version))
-
-
-def _group_ids(members: pl.DataFrame, claim: Claim, rules: Rules) -> pl.DataFrame:
-    named = pl.when(pl.col("side") == "bank").then(label("bank")).otherwise(label("ledger"))
-    groups = (
-        members.sort("group", "place", "row")
-        .group_by("group", maintain_order=True)
-        .agg(named.str.join(",").alias("label"), pl.col("decision").first())
+    pairs = bank.select("account_id", "member_id", line_id=ledger["member_id"])
+    left, right = (
+        label_parts(side, "account_id", member)
+        for side, member in zip(_SIDES, ("member_id", "line_id"), strict=True)
     )
-    # A decision stays the same match whatever the rules become.
-    version = pl.coalesce("decision", pl.lit(rules.version))
-    return groups.select("group", _ids(groups, claim.rule, version))
+    return pairs.select(_id((*left, pl.lit(","), *right), claim, rules)).to_series()
 
 
-def _ids(groups: pl.DataFrame, rule: str, version: pl.Expr) -> pl.Series:
-    """SHA-256 over members, rule and rules version, the first 32 hexadecimal digits of it."""
-    said = groups.select(pl.concat_str("label", pl.lit(f"|{rule}|"), version)).to_series()
-    return pl.Series("match_id", digests(said.to_list()), dtype=pl.String)
+def _grouped(members: pl.DataFrame, claim: Claim, rules: Rules) -> pl.DataFrame:
+    """Members of groups of any size by group and place, with the id and the first place of each."""
+    named = pl.when(pl.col("side") == "bank").then(label("bank")).otherwise(label("ledger"))
+    ordered = members.sort("group", "lead")
+    groups = ordered.group_by("group", maintain_order=True).agg(
+        pl.col("lead", "decision").first(), label=named.str.join(",")
+    )
+    ids = groups.select("group", "lead", _id((pl.col("label"),), claim, rules))
+    return ordered.drop("lead").join(ids, on="group", how="left", maintain_order="left")
 
 
-def digests(texts: Iterable[str]) -> list[str]:
-    """The first 32 hexadecimal digits of each text's SHA-256."""
-    return [sha256(text.encode()).hexdigest()[:32] for text in texts]
-
-
-_LEDGER_LEADS: Final = 2**32
-
-
-def _with_lead(members: pl.DataFrame) -> pl.DataFrame:
-    """`lead`: the first member's place in the order of all rows, entries first."""
-    rank = pl.col("row").cast(pl.UInt64) + pl.col("place") * pl.lit(_LEDGER_LEADS, pl.UInt64)
-    ranked = members.with_columns(lead=rank)
-    return ranked.with_columns(pl.col("lead").min().over("group"))
+def _id(labels: Sequence[pl.Expr], claim: Claim, rules: Rules) -> pl.Expr:
+    """Of members, rule and rules version; a decision stays the same match whatever the rules."""
+    version = pl.col("decision") if claim.rule == "pin" else pl.lit(rules.version)
+    return digest(pl.concat_str(*labels, pl.lit(f"|{claim.rule}|"), version)).alias("match_id")
 
 
 def _with_adjustments(members: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+    """The members, what evens a group out behind them."""
     if claim.adjustments is None:
         return members
     first = members.filter(pl.col("side") == "bank")
     added = first.join(claim.adjustments, on="group").with_columns(
-        allocated_minor="amount",
-        member_id="name",
-        side=pl.lit("adjustment"),
-        place=pl.lit(_PLACES["adjustment"], dtype=pl.UInt8),
+        allocated_minor="amount", member_id="name", side=pl.lit("adjustment")
     )
     return pl.concat([members, added.select(members.columns)])
 
@@ -174,14 +169,9 @@ def written_cases(
         on=["side", "row"],
         how="left",
     )
-    named = [
-        parts.filter(pl.col("side") == side)
-        .join(getattr(rows, side).with_columns(label(side).alias("label")), on="row")
-        .join(getattr(rows, side).select(other="row", other_id="member_id"), on="other", how="left")
-        for side in _SIDES
-    ]
-    members = pl.concat(named).sort("kind", "cause", "group", "side", "row")
-    return described(members, rules, as_of).select(
+    members = pl.concat(_named(parts, getattr(rows, side), side) for side in _SIDES)
+    ordered = members.sort("kind", "cause", "group", "side", "row")
+    return described(ordered, rules, as_of).select(
         "case_id",
         "kind",
         "cause",
@@ -190,6 +180,14 @@ def written_cases(
         pl.col("amount").alias("amount_minor"),
         "detail",
     )
+
+
+def _named(cases: pl.DataFrame, rows: pl.DataFrame, side: Side) -> pl.DataFrame:
+    """The members of one side with all that is known of them, taken by their place."""
+    mine = cases.filter(pl.col("side") == side)
+    told = rows.drop("row")[mine["row"]].with_columns(label(side).alias("label"))
+    other = rows["member_id"].gather(mine["other"]).alias("other_id")
+    return pl.concat([mine, told, other.to_frame()], how="horizontal")
 
 
 def written_searches(searches: pl.DataFrame, rows: Sides) -> pl.DataFrame:

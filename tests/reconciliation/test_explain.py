@@ -240,14 +240,15 @@ def _plain(rows: list[Row], side: str) -> dict[tuple[str, str, str], Row]:
         if side == "bank"
         else ("line_id", "effective_date", "payment_id")
     )
-    found = normalise(shaped, "bank" if side == "bank" else "ledger").select(
+    frame = normalise(shaped, "bank" if side == "bank" else "ledger")
+    found = frame.select(
         "account_id",
         "currency",
         member=member,
         day=day,
         amount="amount_minor",
-        own=known(pl.col(own), RULES),
-        ref=plain_reference(pl.col("reference"), RULES),
+        own=known(frame[own], RULES),
+        ref=plain_reference(frame["reference"], RULES),
     )
     return {(side, r["account_id"], r["member"]): r for r in found.iter_rows(named=True)}
 

@@ -88,6 +88,13 @@ class TestReference:
             ("missing_in_bank", "overdue"): one("l"),
         }
 
+    @pytest.mark.parametrize("words", ["NOTPROVIDED", "Not-Provided", " ＮＯＮＲＥＦ"])
+    def test_takes_a_banks_word_for_no_reference_as_none_however_it_is_written(
+        self, words: str
+    ) -> None:
+        result = run([entry("e", 100, 40, reference=words)], [line("l", 100, reference=words)])
+        assert matched(result) == {}
+
     def test_takes_punctuation_alone_for_no_reference(self) -> None:
         result = run([entry("e", 100, 40, reference="--")], [line("l", 100, reference="//")])
         assert matched(result) == {}

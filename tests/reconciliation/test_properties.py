@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from datetime import date, timedelta
+from hashlib import sha256
 from typing import Any
 
 import polars as pl
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciliation.breaks import KINDS
+from reconciliation.frames import InputError
 from reconciliation.matching import kernel, own_id
 from reconciliation.matching.core import Scene
 from reconciliation.matching.kernel import RULES, ConservationError, Result, match
@@ -184,6 +186,23 @@ def test_a_new_rules_version_gives_new_match_ids_for_the_same_members() -> None:
     first, second = run(*rows), run(*rows, rules=Rules(version="next"))
     assert first.matches["match_id"][0] != second.matches["match_id"][0]
     assert first.matches["member_id"].equals(second.matches["member_id"])
+
+
+def test_ids_are_the_sha_256_of_the_members_named_with_their_lengths() -> None:
+    result = run(
+        [entry("e", -1, end_to_end_id="P1"), entry("alone", 7)], [line("l", -1, payment_id="P1")]
+    )
+    match_name = "bank:5:ACC-1:1:e,ledger:5:ACC-1:1:l|own_id|2026.12"
+    case_name = "case|bank:5:ACC-1:5:alone"
+    assert set(result.matches["match_id"]) == {sha256(match_name.encode()).hexdigest()[:32]}
+    assert set(result.cases["case_id"]) == {sha256(case_name.encode()).hexdigest()[:32]}
+
+
+def test_an_id_given_twice_is_refused_by_its_place_in_the_order_given() -> None:
+    rows = [entry("b", 1), entry("a", 1), entry("c", 1), entry("a", 2), entry("b", 3)]
+    with pytest.raises(InputError, match="repeats the account_id and entry_id") as caught:
+        run(rows, [])
+    assert (caught.value.source, caught.value.column, caught.value.row) == ("bank", "entry_id", 4)
 
 
 def test_ids_that_concatenate_alike_do_not_share_a_case() -> None:

@@ -217,17 +217,30 @@ def test_filters_reach_the_gateway(zhao: Callable[..., Result], fake: FakeGatewa
 
 
 @pytest.mark.parametrize(
-    ("counts", "status"),
-    [({}, 0), ({"case_count": 1}, 1), ({"unproved_account_count": 1}, 1)],
+    ("counts", "beyond_transit", "status"),
+    [
+        ({}, 0, 0),
+        ({"case_count": 1}, 1, 1),
+        ({"case_count": 1}, 0, 0),
+        ({"unproved_account_count": 1}, 0, 1),
+    ],
 )
-def test_a_night_with_mismatches_ends_with_status_one(
-    counts: dict[str, Any], status: int, zhao: Callable[..., Result], fake: FakeGateway
+def test_a_night_with_mismatches_ends_with_status_one_and_transit_alone_is_none(
+    counts: dict[str, Any],
+    beyond_transit: int,
+    status: int,
+    zhao: Callable[..., Result],
+    fake: FakeGateway,
 ) -> None:
     run = reconciliation.Run(name="reconciliationRuns/r1", **counts)
+    cases = [reconciliation.Case(name="funds/f1/cases/c1")] * beyond_transit
+    fake.answers["ListCases"] = reconciliation.ListCasesResponse(cases=cases)
     fake.answers["StartRun"] = reconciliation.StartRunResponse(run=run)
     result = zhao("run", "start", "--date", "2026-11-22", "--json")
     assert result.exit_code == status
     assert json.loads(result.stdout)["run"]["name"] == "reconciliationRuns/r1"
+    for (asked,) in fake.requests("ListCases"):
+        assert reconciliation.CASE_KIND_TIMING not in asked.filter.kinds
 
 
 @pytest.mark.parametrize("kind", KINDS)

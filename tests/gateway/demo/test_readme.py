@@ -111,7 +111,7 @@ def _wait_for(host: str, port: int) -> None:
 def test_the_readme_is_true(served: Newcomer) -> None:
     """The blocks of "Use it" run in their order and end with the payment made and the book read."""
     blocks = [block for block in _blocks("Use it") if not block.startswith("make serve")]
-    *with_server, parsing, matching = blocks
+    *with_server, parsing, matching, proving = blocks
     output = served.runs("\n".join(with_server))
     assert "已入账" in output
     assert "银行重复" in output
@@ -121,6 +121,7 @@ def test_the_readme_is_true(served: Newcomer) -> None:
     parsed = served.runs(parsing)
     assert '"statements"' in parsed
     assert "bank_fee" in served.runs(matching, status=1)
+    assert "一致" in served.runs(proving)
 
 
 def test_the_demo_is_not_played_twice_where_it_need_not_be(newcomer: Newcomer) -> None:
