@@ -158,6 +158,8 @@ class Machine(RuleBasedStateMachine):
         run = self.runner.run(self.world.reconcile())
         assert self._decided() == before
         self._each_open_row_is_in_one_case()
+        proofs = self._rows(t.balance_proofs, run_id=run.run_id)
+        assert {proof["difference_minor"] for proof in proofs} == {0}
         apart = {m["match_id"] for m in self._rows(t.matches, kept_apart=True)}
         made = self._rows(t.matches, made_by=run.run_id)
         assert apart.isdisjoint(match["match_id"] for match in made)

@@ -315,7 +315,8 @@ class ReconciliationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApproveResolutions(self, request, context):
-        """Approves many resolutions, each for itself. Callers and errors as ApproveResolution; each item has its own.
+        """Approves many resolutions, each for itself. Callers: OPERATOR, TRUSTEE_CHECKER; what posts a line needs
+        TRUSTEE_CHECKER. Errors: as ApproveResolution, each item its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -102,7 +102,9 @@ class ReconciliationServiceStub:
     TRUSTEE_CHECKER.
     """
     ApproveResolutions: _grpc.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ApproveResolutionsRequest, _reconciliation_service_pb2.ApproveResolutionsResponse]
-    """Approves many resolutions, each for itself. Callers and errors as ApproveResolution; each item has its own."""
+    """Approves many resolutions, each for itself. Callers: OPERATOR, TRUSTEE_CHECKER; what posts a line needs
+    TRUSTEE_CHECKER. Errors: as ApproveResolution, each item its own.
+    """
     ExportCases: _grpc.UnaryStreamMultiCallable[_reconciliation_service_pb2.ExportCasesRequest, _reconciliation_service_pb2.ExportCasesResponse]
     """Cases as a file, every one that the filter lets through, with empty columns for what to do about them. Callers:
     OPERATOR, TRUSTEE_*, SUPERVISOR.
@@ -187,7 +189,9 @@ class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
     TRUSTEE_CHECKER.
     """
     ApproveResolutions: _aio.UnaryUnaryMultiCallable[_reconciliation_service_pb2.ApproveResolutionsRequest, _reconciliation_service_pb2.ApproveResolutionsResponse]  # type: ignore[assignment]
-    """Approves many resolutions, each for itself. Callers and errors as ApproveResolution; each item has its own."""
+    """Approves many resolutions, each for itself. Callers: OPERATOR, TRUSTEE_CHECKER; what posts a line needs
+    TRUSTEE_CHECKER. Errors: as ApproveResolution, each item its own.
+    """
     ExportCases: _aio.UnaryStreamMultiCallable[_reconciliation_service_pb2.ExportCasesRequest, _reconciliation_service_pb2.ExportCasesResponse]  # type: ignore[assignment]
     """Cases as a file, every one that the filter lets through, with empty columns for what to do about them. Callers:
     OPERATOR, TRUSTEE_*, SUPERVISOR.
@@ -395,7 +399,9 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reconciliation_service_pb2.ApproveResolutionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reconciliation_service_pb2.ApproveResolutionsResponse, _abc.Awaitable[_reconciliation_service_pb2.ApproveResolutionsResponse]]:
-        """Approves many resolutions, each for itself. Callers and errors as ApproveResolution; each item has its own."""
+        """Approves many resolutions, each for itself. Callers: OPERATOR, TRUSTEE_CHECKER; what posts a line needs
+        TRUSTEE_CHECKER. Errors: as ApproveResolution, each item its own.
+        """
 
     @_abc_1.abstractmethod
     def ExportCases(
