@@ -1,8 +1,8 @@
 """Accuracy and speed of the reconciliation, beside the truth and beside yardsticks.
 
 `python -m benchmarks.reconciliation [--quick] [city dense nation worst night]`, run where this
-repository lies, prints the figures and writes them as JSON (`var/benchmarks/reconciliation.json` unless told
-otherwise). Without names all are measured.
+repository lies, prints the figures and writes them as JSON (`var/benchmarks/reconciliation.json`
+unless told otherwise). Without names all are measured.
 
 - city: 20,000 accounts of 50 lines. Wanted: 94 % of the bank's rows matched automatically, at most
   1 false in 100,000 automatic matches, 99 % of the planted breaks called by their right kind.

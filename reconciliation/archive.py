@@ -13,6 +13,7 @@ import platform
 from dataclasses import dataclass
 from datetime import date  # noqa: TC003 - pydantic reads it
 from hashlib import sha256
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
@@ -82,7 +83,11 @@ class Manifest(_Value):
 
 def libraries() -> dict[str, str]:
     """What is installed here of `Manifest.libraries`."""
-    return {"polars": pl.__version__, "python": platform.python_version()}
+    return {
+        "polars": pl.__version__,
+        "python": platform.python_version(),
+        "xinyi-gateway": version("xinyi-gateway"),
+    }
 
 
 def manifest_of(

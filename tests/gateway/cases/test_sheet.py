@@ -151,14 +151,14 @@ def test_a_case_of_many_members_is_complete_and_every_cell_fits_a_spreadsheet(
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_text_longer_than_a_cell_goes_on_in_the_next_row(form: sheet.Format) -> None:
-    rows = table(exported(case(detail="说" * 40_000), form=form), form)
-    assert "".join(each["说明"] for each in rows) == "说" * 40_000
+    rows = table(exported(case(detail="说" * 40_000), form=form, language="en"), form)
+    assert "".join(each["Detail"] for each in rows) == "说" * 40_000
 
 
 @settings(deadline=None)
 @given(RISKY_TEXTS, RISKY_TEXTS)
 def test_no_text_is_ever_a_formula_in_a_workbook(detail: str, assignee: str) -> None:
-    content = exported(case(detail=detail, assignee=assignee), form="xlsx")
+    content = exported(case(detail=detail, assignee=assignee), form="xlsx", language="en")
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         page = book.read("xl/worksheets/sheet1.xml").decode()
         assert not any("rels" in name and "worksheets" in name for name in book.namelist())
@@ -169,19 +169,19 @@ def test_no_text_is_ever_a_formula_in_a_workbook(detail: str, assignee: str) -> 
 @settings(deadline=None)
 @given(RISKY_TEXTS, RISKY_TEXTS)
 def test_no_text_of_a_csv_file_begins_as_a_formula_does(detail: str, assignee: str) -> None:
-    [said] = table(exported(case(detail=detail, assignee=assignee)), "csv")
-    assert not any(said[key][:1] in set("=+-@\t\r") for key in ("说明", "经办") if said[key])
+    [said] = table(exported(case(detail=detail, assignee=assignee), language="en"), "csv")
+    assert not any(said[key][:1] in set("=+-@\t\r") for key in ("Detail", "Assignee") if said[key])
 
 
 @settings(deadline=None)
 @given(RISKY_TEXTS, st.sampled_from(FORMATS))
 def test_an_untouched_export_reads_back_as_the_same_texts(detail: str, form: sheet.Format) -> None:
-    content = exported(case(detail=detail), form=form)
+    content = exported(case(detail=detail), form=form, language="en")
     heading, (number, cells) = list(sheet._table(content, form))
     said = dict(zip(heading[1], cells, strict=False))
     assert number == 2
-    assert said.get("说明", "") == sheet._plain(detail).strip()
-    assert (said["差异"], said["版本"]) == (CASE, "v:3")
+    assert said.get("Detail", "") == sheet._plain(detail).strip()
+    assert (said["Case"], said["Version"]) == (CASE, "v:3")
 
 
 @settings(deadline=None)
