@@ -145,12 +145,13 @@ async def serve(settings: Settings, database_url: str) -> None:
     async with running(settings, database_url) as gateway:
         log.info("serving", listen=settings.listen, port=gateway.port)
         nights = Schedule(gateway.nights, settings.night_at)
+        policy = _case_policy(settings)
         pause_s = settings.poll_interval.total_seconds()
         # Apart from each other: a long night holds up no file to a bank.
         async with asyncio.TaskGroup() as both:
             both.create_task(_repeat("round", gateway.work, pause_s))
             both.create_task(_repeat("night", nights.run_due, _NIGHT_POLL_S))
-            both.create_task(_repeat("cases", partial(_age, gateway, settings), _CASES_POLL_S))
+            both.create_task(_repeat("cases", partial(_age, gateway, policy), _CASES_POLL_S))
 
 
 async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
@@ -164,9 +165,9 @@ async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float)
         await asyncio.sleep(pause_s)
 
 
-async def _age(gateway: Gateway, settings: Settings) -> int:
+async def _age(gateway: Gateway, policy: CasePolicy) -> int:
     async with gateway.store.transaction(GATEWAY) as conn:
-        return await age_cases(conn, _case_policy(settings), gateway.clock())
+        return await age_cases(conn, policy, gateway.clock())
 
 
 def _case_policy(settings: Settings) -> CasePolicy:
