@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from xinyi.v1 import reconciliation_service_pb2 as pb
 
+from gateway.cases.record import case_id_of
+from gateway.cases.rows import members_of_case
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.cases.desk import FUND, OTHER_FUND, taking
@@ -82,6 +84,18 @@ async def test_a_match_taken_apart_is_open_at_once_and_counts_against_its_rule(d
     (record,) = await _records(desk)
     assert (record.rule, record.match_count, record.reversed_count) == ("reference", 1, 1)
     assert (record.reversed_per_million, record.demoted) == (1_000_000, False)
+
+
+async def test_a_case_that_people_cause_has_the_id_that_a_night_would_give_it(desk: Desk) -> None:
+    await desk.entry(500, reference="R1")
+    await desk.line(450, reference="R1")
+    await desk.night()
+    case_id = (await desk.only_case()).name.split("/")[-1]
+
+    async with desk.store.transaction(GATEWAY) as conn:
+        members = await members_of_case(conn, FUND, case_id)
+
+    assert case_id_of(FUND, members) == case_id
 
 
 async def test_no_night_matches_again_what_a_person_took_apart(desk: Desk) -> None:
