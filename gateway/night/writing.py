@@ -291,7 +291,7 @@ _CASES: Final = (
     _sql("""
         WITH gone AS (
             UPDATE cases SET open = false, closed_at = :now, closed_by = :run,
-                version = version + 1
+                wait_until = NULL, at_bank = false, version = version + 1
             WHERE open AND run_id <> :run AND fund_id BETWEEN :first AND :last
             RETURNING fund_id, case_id
         )
