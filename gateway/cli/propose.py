@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from xinyi.v1.common_pb2 import Book, Money
@@ -35,9 +35,6 @@ from gateway.cli.screen import Column
 from gateway.cli.text import moment, person, short, to_day
 from gateway.cli.voucher import voucher_names
 from gateway.client import call
-
-_WRITTEN_OFF: Final = "核销差额"
-"""The contract wants a category and a summary; of a write-off the gateway makes its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,12 @@ _Lines = Annotated[
 _Book = Annotated[
     str, typer.Option(parser=one_of(Book), metavar="BOOK", help="COMMON or MAINTENANCE.")
 ]
+_BookOfLines = Annotated[
+    str | None,
+    typer.Option(
+        parser=one_of(Book), metavar="BOOK", help="Only needed where the lines are of both books."
+    ),
+]
 _Vouchers = Annotated[
     list[str] | None,
     typer.Option("--voucher", metavar="FILE|NAME", help="To upload, or uploaded; may be repeated."),
@@ -91,6 +94,14 @@ _Etag = Annotated[
 ]
 _Preview = Annotated[
     bool, typer.Option("--preview", help="Only check it and show it; propose nothing.")
+]
+
+
+_Supersedes = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="The undone resolution or match that this one replaces, by its name."
+    ),
 ]
 
 
@@ -110,6 +121,7 @@ async def match(  # noqa: PLR0913 - as many as a proposal has parts
     reason: Reason,
     entry: _Entries = None,
     line: _Lines = None,
+    supersedes: _Supersedes = "",
     preview: _Preview = False,
     etag: _Etag = "",
     request_id: RequestId = None,
@@ -123,6 +135,7 @@ async def match(  # noqa: PLR0913 - as many as a proposal has parts
         action=ResolutionAction.RESOLUTION_ACTION_MATCH,
         allocations=_allocations(case, entry, line),
         reason=reason,
+        supersedes=supersedes,
     )
     await _propose(session, case, resolution, Way(preview, etag, request_id))
 
@@ -156,6 +169,7 @@ async def adjust(  # noqa: PLR0913 - as above
     entry: _Entries = None,
     line: _Lines = None,
     voucher: _Vouchers = None,
+    supersedes: _Supersedes = "",
     preview: _Preview = False,
     etag: _Etag = "",
     request_id: RequestId = None,
@@ -175,6 +189,7 @@ async def adjust(  # noqa: PLR0913 - as above
         allocations=_allocations(case, entry, line),
         adjustment=adjustment,
         reason=reason,
+        supersedes=supersedes,
     )
     await _propose(session, case, resolution, Way(preview, etag, request_id))
 
@@ -183,11 +198,12 @@ async def write_off(  # noqa: PLR0913 - as above
     session: Session,
     name: CaseArgument,
     *,
-    book: _Book,
     reason: Reason,
+    book: _BookOfLines = None,
     entry: _Entries = None,
     line: _Lines = None,
     voucher: _Vouchers = None,
+    supersedes: _Supersedes = "",
     preview: _Preview = False,
     etag: _Etag = "",
     request_id: RequestId = None,
@@ -195,9 +211,7 @@ async def write_off(  # noqa: PLR0913 - as above
     """Propose to write off a small difference between both sides, within the policy's limits."""
     case = await _read(session, name)
     adjustment = Adjustment(
-        book=Book.Value(book),
-        category=_WRITTEN_OFF,
-        summary=_WRITTEN_OFF,
+        book=Book.Value(book) if book else Book.BOOK_UNSPECIFIED,
         vouchers=await voucher_names(session, _fund(case), voucher or []),
     )
     resolution = Resolution(
@@ -205,6 +219,7 @@ async def write_off(  # noqa: PLR0913 - as above
         allocations=_allocations(case, entry, line),
         adjustment=adjustment,
         reason=reason,
+        supersedes=supersedes,
     )
     await _propose(session, case, resolution, Way(preview, etag, request_id))
 

@@ -256,7 +256,7 @@ def _posting(asked: pb.Adjustment, fund_id: str) -> Posting:
     dated, priced = asked.HasField("effective_date"), asked.HasField("amount")
     where = "resolution.adjustment.effective_date"
     return Posting(
-        book=enum_name(common_pb2.Book, asked.book),
+        book=enum_name(common_pb2.Book, asked.book) if asked.book else "",
         category=asked.category,
         summary=asked.summary,
         amount_minor=asked.amount.amount_minor if priced else None,

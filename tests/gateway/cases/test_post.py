@@ -155,6 +155,7 @@ async def test_what_may_not_be_posted_is_refused_with_its_reason(desk: Desk) -> 
             adjustment(amount=common_pb2.Money(amount_minor=-500, currency="USD")),
         ),
         ("FIELD_INVALID", adjustment(category="")),
+        ("FIELD_INVALID", adjustment(book=common_pb2.BOOK_UNSPECIFIED)),
         ("FIELD_INVALID", adjustment(effective_date=day(tomorrow))),
         ("FIELD_INVALID", adjustment(effective_date=day(TODAY.replace(year=2025)))),
         ("VOUCHER_MISSING", adjustment(vouchers=[missing])),
@@ -210,6 +211,12 @@ async def test_a_small_difference_is_written_off_within_the_limit(desk: Desk) ->
     await desk.undo(approved)
     assert [each.name for each in await desk.listed()] == [case.name]
     await desk.check()
+
+
+async def test_a_write_off_is_of_the_book_of_its_lines_unless_told(desk: Desk) -> None:
+    await desk.decide(await _small(desk, 100, "W1"), "WRITE_OFF", adjustment=pb.Adjustment())
+
+    assert (await _lines(desk))[-1]["book"] == "COMMON"
 
 
 async def test_more_than_the_limit_is_never_written_off(desk: Desk) -> None:

@@ -285,9 +285,15 @@ def test_what_makes_both_sides_even_is_left_to_the_gateway(
             pb.Resolution(
                 action=pb.RESOLUTION_ACTION_WRITE_OFF,
                 allocations=[pb.Allocation(name=LINE)],
-                adjustment=pb.Adjustment(
-                    book=BOOK_MAINTENANCE, category="核销差额", summary="核销差额"
-                ),
+                adjustment=pb.Adjustment(book=BOOK_MAINTENANCE),
+            ),
+        ),
+        (
+            ("write-off", "--supersedes", "funds/wutong/resolutions/res-1"),
+            pb.Resolution(
+                action=pb.RESOLUTION_ACTION_WRITE_OFF,
+                adjustment=pb.Adjustment(),
+                supersedes="funds/wutong/resolutions/res-1",
             ),
         ),
         (

@@ -954,7 +954,7 @@ class Adjustment(_message.Message):
     EFFECTIVE_DATE_FIELD_NUMBER: _builtins.int
     VOUCHERS_FIELD_NUMBER: _builtins.int
     book: _common_pb2.Book.ValueType
-    """The book."""
+    """The book. ADJUST needs it; WRITE_OFF only where the lines are not of one book."""
     category: _builtins.str
     """Category under which it is disclosed, such as "银行手续费". ADJUST needs it."""
     summary: _builtins.str
