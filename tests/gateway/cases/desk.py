@@ -45,8 +45,8 @@ def line_name(number: int, fund_id: str = FUND) -> str:
 
 
 def adjustment(**fields: Any) -> pb.Adjustment:
-    fields = {"category": "银行手续费", "summary": "十一月手续费", **fields}
-    return pb.Adjustment(book=common_pb2.BOOK_COMMON, **fields)
+    usual = {"book": common_pb2.BOOK_COMMON, "category": "银行手续费", "summary": "十一月手续费"}
+    return pb.Adjustment(**{**usual, **fields})
 
 
 def taking(*parts: tuple[str, int | None]) -> list[pb.Allocation]:
