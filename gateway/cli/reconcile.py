@@ -1,17 +1,20 @@
 """`xinyi reconcile`: two files against each other, without a gateway, and any run proved again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from gateway.cli.frame import Complaint, offline
+from gateway.cli.labels import cause, rule
 from gateway.cli.options import AsOf
 from gateway.cli.screen import Column, Row, Screen, print_error, write_data
 from gateway.cli.status import MISMATCH
 from gateway.cli.text import minor
+from gateway.domain.case_words import KINDS_ZH, word
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -194,26 +197,45 @@ def _clean(summary: "Summary") -> bool:
 
 
 def _print(screen: Screen, summary: "Summary") -> None:
-    screen.table(_MATCHES, _match_rows(summary))
-    screen.table(_CASES, _case_rows(summary))
-    screen.table(_PROOFS, _proof_rows(summary))
+    screen.table(_MATCHES, _match_rows(summary, screen))
+    screen.table(_CASES, _case_rows(summary, screen))
+    screen.table(_PROOFS, _proof_rows(summary, screen))
 
 
-def _match_rows(summary: "Summary") -> Iterator[Row]:
+def _match_rows(summary: "Summary", screen: Screen) -> Iterator[Row]:
+    statuses = {
+        "automatic": screen.pick("自动", "automatic"),
+        "proposed": screen.pick("待确认", "proposed"),
+    }
     for each in summary.matches:
         counts = (f"{each.matches:,}", f"{each.bank_entries:,}", f"{each.ledger_lines:,}")
-        yield each.status, each.rule, *counts, minor(each.amount_minor, each.currency)
+        named = (statuses[each.status], rule(each.rule, screen.lang))
+        yield *named, *counts, minor(each.amount_minor, each.currency)
 
 
-def _case_rows(summary: "Summary") -> Iterator[Row]:
+def _case_rows(summary: "Summary", screen: Screen) -> Iterator[Row]:
     for each in summary.cases:
         sums = (
             minor(sum_minor, each.currency) for sum_minor in (each.bank_minor, each.ledger_minor)
         )
-        yield each.kind, each.cause, f"{each.cases:,}", *sums
+        kind = word(KINDS_ZH, each.kind.upper(), screen.lang)
+        yield kind, cause(each.cause, screen.lang), f"{each.cases:,}", *sums
 
 
-def _proof_rows(summary: "Summary") -> Iterator[Row]:
+_VERDICTS_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "proved": "已平",
+        "not_proved": "未平",
+        "statement_missing": "缺对账单",
+        "inconsistent": "期初加发生额不等于期末",
+        "discontinuous": "期初不接上期期末",
+        "unclassified": "有未归类的行",
+        "difference": "有差额",
+    }
+)
+
+
+def _proof_rows(summary: "Summary", screen: Screen) -> Iterator[Row]:
     for each in summary.proof:
         terms = (
             each.bank_closing_minor,
@@ -223,4 +245,5 @@ def _proof_rows(summary: "Summary") -> Iterator[Row]:
             each.difference_minor,
         )
         amounts = (minor(term_minor, each.currency) for term_minor in terms)
-        yield each.account_id, each.date, *amounts, "; ".join((each.status, *each.findings))
+        said = (word(_VERDICTS_ZH, name, screen.lang) for name in (each.status, *each.findings))
+        yield each.account_id, each.date, *amounts, "; ".join(said)

@@ -90,7 +90,8 @@ def test_two_files_that_differ_end_with_status_one_and_name_the_case(
 ) -> None:
     result = reconciled(xinyi, tmp_path, -14096)
     assert result.exit_code == 1
-    assert "amount_differs" in result.stdout
+    assert "金额不符" in result.stdout
+    assert "已平" in result.stdout
     assert "-140.96" in result.stdout
 
 

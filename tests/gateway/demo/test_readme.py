@@ -120,7 +120,7 @@ def test_the_readme_is_true(served: Newcomer) -> None:
 
     parsed = served.runs(parsing)
     assert '"statements"' in parsed
-    assert "bank_fee" in served.runs(matching, status=1)
+    assert "银行手续费" in served.runs(matching, status=1)
     assert "一致" in served.runs(proving)
 
 
