@@ -29,7 +29,7 @@ serve: $(READY) ## leave a gateway running with the demo's data
 	$(BIN)/xinyi serve
 
 test: $(READY) ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Beside the other packages, not among them: only this target needs it, and not every machine has it.
 $(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock
