@@ -161,7 +161,7 @@ def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
     Raises:
         InputError: two rows of one side have the same account and id.
     """
-    purses = pl.concat([bank.select(PURSE).unique(), ledger.select(PURSE).unique()])
+    purses = pl.concat([_runs(bank)[1], _runs(ledger)[1]])
     numbers = purses.unique().sort(PURSE).with_row_index("account")
     placed = numbers.with_columns(place=pl.col("account_id").rle_id())
     said_returned = (
@@ -183,7 +183,7 @@ def _prepared(
     frame: pl.DataFrame, accounts: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
 ) -> pl.DataFrame:
     member, day, own = _OWN[side]
-    located = frame.select(PURSE).join(accounts, on=PURSE, how="left", maintain_order="left")
+    located = _located(frame, accounts)
     # texts are read before they are sorted: as they came they lie side by side in memory
     rows = frame.select(
         located["account"],
@@ -202,12 +202,38 @@ def _prepared(
         located["place"],
         returned=returned,
     )
+    return _in_order(rows, frame, side).drop("place").with_row_index("row")
+
+
+def _runs(frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """Which run of rows of one account and currency each row is of, and those of each run."""
+    run = frame.select(pl.struct(PURSE).rle_id()).to_series()
+    return run, frame.select(PURSE).filter(run.diff().fill_null(1) > 0)
+
+
+def _located(frame: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+    """Of each row the columns of `accounts`; sorted input has few runs to look up."""
+    run, purses = _runs(frame)
+    return purses.join(accounts, on=PURSE, how="left", maintain_order="left")[run]
+
+
+def _in_order(rows: pl.DataFrame, frame: pl.DataFrame, side: Side) -> pl.DataFrame:
+    """The rows by account and id; input that is in this order already is not moved."""
+    if rows.select(_ASCENDING).item():
+        return rows
     # the first sort is of numbers, and leaves the second little to move
     ordered = rows.sort("place").sort("place", "member_id")
-    same = pl.col("place", "member_id") == pl.col("place", "member_id").shift()
-    if ordered.select(pl.all_horizontal(same).any()).item():
+    if not ordered.select(_ASCENDING).item():
         refuse_repeats(frame, SHAPES[side], side)
-    return ordered.drop("place").with_row_index("row")
+    return ordered
+
+
+_SAME_PLACE: Final = pl.col("place") == pl.col("place").shift()
+_ASCENDING: Final = (
+    (pl.col("place") > pl.col("place").shift())
+    | (_SAME_PLACE & (pl.col("member_id") > pl.col("member_id").shift()))
+).all()
+"""Whether each row is behind the one before it: they are in order, and none repeats another."""
 
 
 def label(side: Side) -> pl.Expr:
@@ -232,24 +258,37 @@ def known(text: pl.Series, rules: Rules) -> pl.Series:
     bare = text.str.strip_chars()
     # upper case has never fewer letters, and most texts are too long to be such a word
     short = (bare.str.len_chars() <= max(map(len, words), default=0)).arg_true()
-    empty = bare.gather(short).str.to_uppercase().is_in(words)
-    return bare.scatter(short.filter(empty), None)
+    empty = short.filter(bare.gather(short).str.to_uppercase().is_in(words))
+    return bare.scatter(empty, None) if len(empty) else bare
 
 
 def plain_reference(reference: pl.Series, rules: Rules) -> pl.Series:
     """A reference as a person reads it; null where it says only that there is none."""
     plain = folded(reference)
     empty = folded(pl.Series(rules.empty_ids, dtype=pl.String)).drop_nulls()
-    return plain.set(plain.is_in(empty.implode()), None)
+    return _without(plain, plain.is_in(empty.implode()))
 
 
 def folded(text: pl.Series) -> pl.Series:
     """Text by its letters and digits alone, whatever their width and case; null if it has none."""
+    # most references are capitals and digits with hyphens between: quickly done
+    joined = text.str.replace_all("-", "", literal=True)
+    others = joined.str.contains("[^0-9A-Z]").arg_true()
+    if len(others):
+        joined = joined.scatter(others, _folded(text.gather(others)))
+    return _without(joined, joined == "")
+
+
+def _folded(text: pl.Series) -> pl.Series:
     plain = text.str.len_bytes() == text.str.len_chars()
     # NFKC leaves ASCII as it is
     normal = text.zip_with(plain, text.set(plain, None).str.normalize("NFKC"))
-    bare = normal.str.to_uppercase().str.replace_all(r"[^\p{L}\p{N}]+", "")
-    return bare.replace("", None)
+    return normal.str.to_uppercase().str.replace_all(r"[^\p{L}\p{N}]+", "")
+
+
+def _without(text: pl.Series, which: pl.Series) -> pl.Series:
+    """The texts, null where told."""
+    return text.set(which, None) if which.any() else text
 
 
 def unique_pairs(
