@@ -8,6 +8,8 @@ id), `ref` (normalised reference), `batch`, and `returned` (the bank says so).
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -291,24 +293,70 @@ def _without(text: pl.Series, which: pl.Series) -> pl.Series:
     return text.set(which, None) if which.any() else text
 
 
+_KEY: Final = ("account", "amount", "key")
+
+
 def unique_pairs(
     bank: pl.DataFrame, ledger: pl.DataFrame, bank_key: str, ledger_key: str
 ) -> pl.DataFrame:
     """Pairs of one account, currency and amount whose key occurs once on either side.
 
+    The hashes of both sides' keys are sorted as one list, and a pair is two neighbours of either
+    side that no third one equals: no text is compared but where two hashes agree.
+
     Columns `bank` and `ledger` (rows), `own` and `own_ledger` (their ids of ours).
     """
-    left, right = _alone(bank, bank_key), _alone(ledger, ledger_key)
-    pairs = left.join(right, on=["account", "amount", "key"], how="inner", suffix="_ledger")
+    left, right = (
+        side.select("account", "amount", "own", "row", key=key)
+        for side, key in ((bank, bank_key), (ledger, ledger_key))
+    )
+    hashes = pl.concat([_hashed(left), _hashed(right)]).with_row_index("at").drop_nulls()
+    met = hashes.sort("hash").with_columns(_SAME.alias("same"), before=pl.col("at").shift())
+    is_pair = _ONLY_TWO & ((pl.col("at") < left.height) != (pl.col("before") < left.height))
+    pairs = met.filter(is_pair).select(
+        bank=pl.min_horizontal("at", "before"),
+        ledger=pl.max_horizontal("at", "before") - left.height,
+    )
+    # in order, for what lies side by side in memory is read many times faster
+    places = pairs.sort("bank")
+    entries, lines = left[places["bank"]], right[places["ledger"]]
+    others = met.filter(pl.col("same") & ~is_pair)
+    both = pl.concat([left, right])
+    if not (_agree(entries, lines) and _agree(both[others["at"]], both[others["before"]])):
+        return _pairs_by_key(left, right)
+    return entries.select(
+        "own", lines["own"].alias("own_ledger"), bank="row", ledger=lines["row"]
+    )
+
+
+_SAME: Final = (pl.col("hash") == pl.col("hash").shift()).fill_null(value=False)
+_ONLY_TWO: Final = (
+    pl.col("same")
+    & ~pl.col("same").shift(1, fill_value=False)
+    & ~pl.col("same").shift(-1, fill_value=False)
+)
+
+
+def _hashed(side: pl.DataFrame) -> pl.DataFrame:
+    """A hash of each row's key; null if it has none."""
+    mixed = (pl.col(name).hash(seed) for seed, name in enumerate(_KEY))
+    hashed = functools.reduce(operator.xor, mixed)
+    return side.select(hash=pl.when(pl.col("key").is_not_null()).then(hashed))
+
+
+def _agree(rows: pl.DataFrame, others: pl.DataFrame) -> bool:
+    """Whether rows whose hashes agree have the same keys."""
+    return rows.select(_KEY).equals(others.select(_KEY))
+
+
+def _pairs_by_key(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
+    """`unique_pairs` where two keys share a hash, which hardly ever happens: by the keys alone."""
+    alone = [
+        side.drop_nulls("key").unique(_KEY, keep="none", maintain_order=True)
+        for side in (left, right)
+    ]
+    pairs = alone[0].join(alone[1], on=_KEY, suffix="_ledger")
     return pairs.select("own", "own_ledger", bank="row", ledger="row_ledger").sort("bank")
-
-
-def _alone(side: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Rows whose account, amount and key no other row of the side has."""
-    keyed = side.select("account", "amount", "own", "row", key=key).drop_nulls("key")
-    return keyed.unique(["account", "amount", "key"], keep="none")
-
-
 def as_found(pairs: pl.DataFrame) -> Found:
     """Pairs (columns `bank` and `ledger`, rows) as groups, named by their bank row."""
     return Found(pairs.select(group="bank", row="bank"), pairs.select(group="bank", row="ledger"))

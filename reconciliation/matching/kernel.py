@@ -207,7 +207,8 @@ def match(
     """
     opening = _opening(bank, ledger, rules, closed, pins)
     run = _begin(opening, rules, as_of)
-    # What pass 2 pairs no other account can want: fewer rows are left to look for elsewhere.
+    # What pass 2 pairs no other account can want: fewer rows are left to look for elsewhere. Nor
+    # does it want what they take: their ids are not on the other side.
     run.pair({"own_id": own_id.find})
     if crossed is None:
         run.name(breaks.wrong_account)
@@ -336,7 +337,7 @@ def _begin(opening: _Opening, rules: Rules, as_of: date) -> _Run:
 
 def _finished(run: _Run, opening: _Opening) -> Result:
     """The run with every pass gone through."""
-    run.pair(EXACT)
+    run.pair({rule: find for rule, find in EXACT.items() if rule != "own_id"})
     run.focus()
     # The first round left every repeated key alone. With repeats set aside, originals can pair.
     run.name(repeats.before_amounts)
