@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation.matching import crossing, equal_sets, fees
-from reconciliation.matching.amount_window import EQUAL, candidates, crowds
+from reconciliation.matching.amount_window import candidates, crowds
 from reconciliation.matching.cases import as_cases, found_cases
-from reconciliation.matching.core import Found, as_found, says
+from reconciliation.matching.core import EQUAL, Found, as_found, says
 from reconciliation.matching.declared_batch import BATCH, batched, members, totals
 
 if TYPE_CHECKING:

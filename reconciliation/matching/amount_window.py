@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.core import Found, as_found, folded, in_window
+from reconciliation.matching.core import EQUAL, Found, as_found, folded, in_window
 
 if TYPE_CHECKING:
     from reconciliation.matching.core import Scene, Sides
 
-EQUAL: Final = ("account", "amount")
 _PARTY: Final = ("counterparty_name", "counterparty_account")
 _COMPARED: Final = (*EQUAL, "row", "date", "own", "ref", "batch", "returned", *_PARTY)
 _LEAST_PREFIX: Final = 2

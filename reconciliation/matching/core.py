@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Members = frozenset[tuple[str, int]]
 """A set of rows, each by its side and number."""
 
+EQUAL: Final = ("account", "amount")
+"""What nobody needs to have said: the same amount of one account and currency."""
 PURSE: Final = ("account_id", "currency")
 """What may be matched with each other: one account, one currency."""
 
@@ -69,10 +71,24 @@ class Sides:
 
     def without(self, found: Found) -> Sides:
         """What stays open when the rows found are taken out."""
+        return Sides(_less(self.bank, found.bank), _less(self.ledger, found.ledger))
+
+    def narrowed(self, columns: Sequence[str]) -> Sides:
+        """The same rows with some of their columns."""
+        return Sides(self.bank.select(columns), self.ledger.select(columns))
+
+    def only(self, rows: Sides) -> Sides:
+        """Of these rows those that are among the others, too."""
         return Sides(
-            self.bank.filter(~pl.col("row").is_in(found.bank["row"].implode())),
-            self.ledger.filter(~pl.col("row").is_in(found.ledger["row"].implode())),
+            self.bank.filter(pl.col("row").is_in(rows.bank["row"].implode())),
+            self.ledger.filter(pl.col("row").is_in(rows.ledger["row"].implode())),
         )
+
+
+def _less(rows: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
+    if taken.is_empty():
+        return rows
+    return rows.filter(~pl.col("row").is_in(taken["row"].implode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +152,17 @@ _COMPARED_BY: Final = ("account", "amount", "own", "ref")
 
 def _touched(every: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
     """Rows that share account and amount, or an id or reference, with a row that is open."""
-    amounts = every.select("account", "amount", "row").join(
-        opened.select("account", "amount"), on=["account", "amount"], how="semi"
+    # by hash: where two keys share one, a row is kept that nobody asks for
+    keys = (mixed(EQUAL), pl.col("own").hash(), pl.col("ref").hash())
+    asked = opened.select(
+        pl.when(pl.col(name).is_not_null()).then(key).alias(name)
+        for name, key in zip(("amount", "own", "ref"), keys, strict=True)
     )
-    # by hash: where two texts share one, a row is kept that nobody asks for
-    named = (
-        every[name].hash().is_in(opened[name].drop_nulls().hash().implode()).alias(name)
-        for name in ("own", "ref")
+    shared = (
+        key.is_in(asked[name].drop_nulls().implode()).alias(name)
+        for name, key in zip(asked.columns, keys, strict=True)
     )
-    shared = pl.any_horizontal(pl.col("row").is_in(amounts["row"].implode()), *named)
-    return every.filter(shared)
+    return every.filter(pl.any_horizontal(*shared))
 
 
 def members_of(found: Found) -> dict[int, Members]:
@@ -273,9 +290,9 @@ def plain_reference(reference: pl.Series, rules: Rules) -> pl.Series:
 
 def folded(text: pl.Series) -> pl.Series:
     """Text by its letters and digits alone, whatever their width and case; null if it has none."""
-    # most references are capitals and digits with hyphens between: quickly done
+    # most are capitals, digits and Han characters, perhaps with hyphens between: quickly done
     joined = text.str.replace_all("-", "", literal=True)
-    others = joined.str.contains("[^0-9A-Z]").arg_true()
+    others = joined.str.contains(r"[^0-9A-Z\x{4E00}-\x{9FFF}]").arg_true()
     if len(others):
         joined = joined.scatter(others, _folded(text.gather(others)))
     return _without(joined, joined == "")
@@ -339,9 +356,13 @@ _ONLY_TWO: Final = (
 
 def _hashed(side: pl.DataFrame) -> pl.DataFrame:
     """A hash of each row's key; null if it has none."""
-    mixed = (pl.col(name).hash(seed) for seed, name in enumerate(_KEY))
-    hashed = functools.reduce(operator.xor, mixed)
-    return side.select(hash=pl.when(pl.col("key").is_not_null()).then(hashed))
+    return side.select(hash=pl.when(pl.col("key").is_not_null()).then(mixed(_KEY)))
+
+
+def mixed(names: Sequence[str]) -> pl.Expr:
+    """One hash of several columns: equal where they are equal, and hardly ever elsewhere."""
+    hashes = (pl.col(name).hash(seed) for seed, name in enumerate(names))
+    return functools.reduce(operator.xor, hashes).alias("hash")
 
 
 def _agree(rows: pl.DataFrame, others: pl.DataFrame) -> bool:

@@ -48,6 +48,9 @@ EXACT: Final[Mapping[str, Pass]] = {
 }
 """Passes that rest on an identifier, by the rule's name, in order."""
 
+_EXACT_BY: Final = ("row", "account", "currency", "amount", "date", "own", "ref", "batch")
+"""What they look at: they close most rows, and until then nothing else need be carried along."""
+
 RULES: Final = (
     *("pin", *EXACT),
     *("fee_adjustment", "amount_window", "subset_sum", "equal_amounts"),
@@ -133,8 +136,10 @@ class _Run:
         for rule, find in passes.items():
             self.found(rule, find(self.scene))
 
-    def focus(self) -> None:
-        self.scene = self.scene.focused()
+    def focus(self, opened: Sides) -> None:
+        """Goes on with all that is known of the rows that are left."""
+        whole = replace(self.scene, open=opened.only(self.scene.open))
+        self.scene = whole.focused()
 
     def by_amount(self) -> None:
         pairs = amount_window.find(self.scene)
@@ -331,14 +336,16 @@ NOTHING_PINNED: Final = Found(pl.DataFrame(schema=_PINNED), pl.DataFrame(schema=
 
 
 def _begin(opening: _Opening, rules: Rules, as_of: date) -> _Run:
-    scene = Scene(opening.open, opening.every, rules, as_of, opening.pinned.rejected)
+    scene = Scene(
+        opening.open.narrowed(_EXACT_BY), opening.every, rules, as_of, opening.pinned.rejected
+    )
     return _Run(scene, [Claim("pin", "automatic", opening.pinned.found)], [], subset_sum.NONE)
 
 
 def _finished(run: _Run, opening: _Opening) -> Result:
     """The run with every pass gone through."""
     run.pair({rule: find for rule, find in EXACT.items() if rule != "own_id"})
-    run.focus()
+    run.focus(opening.open)
     # The first round left every repeated key alone. With repeats set aside, originals can pair.
     run.name(repeats.before_amounts)
     run.pair(EXACT)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.amount_window import EQUAL, crowds
+from reconciliation.matching.amount_window import crowds
 from reconciliation.matching.cases import NO_CASES, as_cases
-from reconciliation.matching.core import in_window
+from reconciliation.matching.core import EQUAL, in_window, mixed
 from reconciliation.matching.declared_batch import BATCH, batched, totals
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ def _families(scene: Scene, side: Side, rows: pl.DataFrame, key: tuple[str, ...]
     `is_open` tells them apart; `other` is the original: a closed row, else the earliest.
     """
     every = scene.every.bank if side == "bank" else scene.every.ledger
-    # every key has account and amount: few rows are left to compare in all the rest
-    several = every.filter(pl.len().over(EQUAL) > 1)
-    alike = several.filter(pl.len().over(key) > 1)
+    # by hash first: few rows are left to compare
+    alike = every.filter(mixed(key).is_duplicated()).filter(pl.len().over(key) > 1)
     asked = alike.join(rows, on="row", how="semi")
     shared = alike.join(asked, on=key, how="semi", nulls_equal=True)
     opened = _of(scene, side).select("row", is_open=pl.lit(value=True))

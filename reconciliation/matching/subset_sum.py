@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import polars as pl
 
 from reconciliation.matching import repeats
-from reconciliation.matching.amount_window import EQUAL, candidates, crowds
-from reconciliation.matching.core import Found, says
+from reconciliation.matching.amount_window import candidates, crowds
+from reconciliation.matching.core import EQUAL, Found, says
 from reconciliation.matching.search import accidents, sums_to
 
 if TYPE_CHECKING:
