@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import operator
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
@@ -101,6 +101,7 @@ class Scene:
         rules: the run's rules.
         as_of: the day that ages are counted to.
         rejected: groups that an operator has said do not belong together.
+        noted: what has been found out about `every` and is asked for again; see `alike`.
     """
 
     open: Sides
@@ -108,6 +109,16 @@ class Scene:
     rules: Rules
     as_of: date
     rejected: frozenset[Members] = frozenset()
+    noted: dict[tuple[Side, tuple[str, ...]], pl.DataFrame] = field(default_factory=dict)
+
+    def alike(self, side: Side, key: tuple[str, ...]) -> pl.DataFrame:
+        """All rows of a side, closed ones too, whose key another row of it has."""
+        if (side, key) not in self.noted:
+            every = self.every.bank if side == "bank" else self.every.ledger
+            # by hash first: few rows are left to compare
+            shared = every.filter(mixed(key).is_duplicated())
+            self.noted[side, key] = shared.filter(pl.len().over(key) > 1)
+        return self.noted[side, key]
 
     def without(self, found: Found) -> Scene:
         """The same scene with the rows found taken out of the open ones."""
@@ -120,7 +131,7 @@ class Scene:
         """
         opened = pl.concat(side.select(_COMPARED_BY) for side in (self.open.bank, self.open.ledger))
         every = Sides(_touched(self.every.bank, opened), _touched(self.every.ledger, opened))
-        return replace(self, every=every)
+        return replace(self, every=every, noted={})
 
     def rejected_pairs(self) -> pl.DataFrame:
         """The rejected groups of one entry and one line, columns `bank` and `ledger`."""

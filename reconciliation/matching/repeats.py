@@ -14,7 +14,7 @@ import polars as pl
 
 from reconciliation.matching.amount_window import crowds
 from reconciliation.matching.cases import NO_CASES, as_cases
-from reconciliation.matching.core import EQUAL, in_window, mixed
+from reconciliation.matching.core import EQUAL, in_window
 from reconciliation.matching.declared_batch import BATCH, batched, totals
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def _families(scene: Scene, side: Side, rows: pl.DataFrame, key: tuple[str, ...]
 
     `is_open` tells them apart; `other` is the original: a closed row, else the earliest.
     """
-    every = scene.every.bank if side == "bank" else scene.every.ledger
-    # by hash first: few rows are left to compare
-    alike = every.filter(mixed(key).is_duplicated()).filter(pl.len().over(key) > 1)
+    alike = scene.alike(side, key)
     asked = alike.join(rows, on="row", how="semi")
     shared = alike.join(asked, on=key, how="semi", nulls_equal=True)
     opened = _of(scene, side).select("row", is_open=pl.lit(value=True))

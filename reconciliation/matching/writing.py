@@ -146,23 +146,25 @@ def _matches(
     rules.
     """
     if claim.is_pairs:
-        labels = _pair_labels(claim, told, first_line)
+        named, labels = _pair_labels(claim, told, first_line)
     else:
-        labels = _group_labels(members, told, first_line)
+        named, labels = _group_labels(members, told, first_line), [pl.col("label")]
     version = pl.col("decision") if claim.rule == "pin" else pl.lit(rules.version)
-    text = pl.concat_str("label", pl.lit(f"|{claim.rule}|"), version)
-    return labels.select(
+    text = pl.concat_str(*labels, pl.lit(f"|{claim.rule}|"), version)
+    return named.select(
         match_id=digest(text), status=pl.lit(claim.status), rule=pl.lit(claim.rule)
     )
 
 
-def _pair_labels(claim: Claim, told: pl.DataFrame, first_line: int) -> pl.DataFrame:
-    entries = told[claim.found.bank["row"]]
+def _pair_labels(
+    claim: Claim, told: pl.DataFrame, first_line: int
+) -> tuple[pl.DataFrame, list[pl.Expr]]:
+    """A row a pair, and what its label is put together from."""
+    entries = told.select("account_id", "member_id")[claim.found.bank["row"]]
     lines = told["member_id"].gather(claim.found.ledger["row"] + first_line)
     left = label_parts("bank", "account_id", "member_id")
     right = label_parts("ledger", "account_id", "line_id")
-    pairs = entries.with_columns(lines.alias("line_id"))
-    return pairs.select(label=pl.concat_str(*left, pl.lit(","), *right))
+    return entries.with_columns(lines.alias("line_id")), [*left, pl.lit(","), *right]
 
 
 def _group_labels(members: pl.DataFrame, told: pl.DataFrame, first_line: int) -> pl.DataFrame:
