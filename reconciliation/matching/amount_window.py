@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.core import EQUAL, Found, as_found, folded, in_window
+from reconciliation.matching.core import EQUAL, Found, as_found, folded, in_window, sharing
 
 if TYPE_CHECKING:
     from reconciliation.matching.core import Scene
@@ -103,8 +103,7 @@ def _elsewhere(scene: Scene) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _placed(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     key = [*EQUAL, "ref"]
     asked = rows.select("row", *key).drop_nulls("ref")
-    there = others.select(key).join(asked, on=key, how="semi")
-    placed = asked.join(there, on=key, how="semi")["row"]
+    placed = sharing(asked, others, key)["row"]
     return rows.with_columns(placed=pl.col("row").is_in(placed.implode()))
 
 

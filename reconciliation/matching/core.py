@@ -12,6 +12,7 @@ import functools
 import operator
 import re
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
@@ -161,19 +162,29 @@ _PAIR: Final = frozenset({"bank", "ledger"})
 _COMPARED_BY: Final = ("account", "amount", "own", "ref")
 
 
+_TABLE: Final = 2**22
+"""Places in a table of hashes: many times the open rows of a shard."""
+
+
 def _touched(every: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
     """Rows that share account and amount, or an id or reference, with a row that is open."""
-    # by hash: where two keys share one, a row is kept that nobody asks for
-    keys = (mixed(EQUAL), pl.col("own").hash(), pl.col("ref").hash())
-    asked = opened.select(
-        pl.when(pl.col(name).is_not_null()).then(key).alias(name)
-        for name, key in zip(("amount", "own", "ref"), keys, strict=True)
-    )
-    shared = (
-        key.is_in(asked[name].drop_nulls().implode()).alias(name)
-        for name, key in zip(asked.columns, keys, strict=True)
-    )
-    return every.filter(pl.any_horizontal(*shared))
+    # by a part of the hash: where two keys share it, a row is kept that nobody asks for
+    keys = {"amount": mixed(EQUAL), "own": mixed(("own",)), "ref": mixed(("ref",))}
+    shared = pl.repeat(value=False, n=every.height, eager=True)
+    for name, key in keys.items():
+        asked = opened.drop_nulls(name).select(key % _TABLE).to_series()
+        table = pl.repeat(value=False, n=_TABLE, eager=True).scatter(asked, values=True)
+        shared |= table.gather(every.select(key % _TABLE).to_series()) & every[name].is_not_null()
+    return every.filter(shared)
+
+
+def sharing(rows: pl.DataFrame, others: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The rows, in their order, whose key one of the others has; for keys that few have."""
+    here, there = (side.select(mixed(key)).to_series() for side in (rows, others))
+    # by hash first: few rows are left to compare
+    near = rows.filter(here.is_in(there.implode()))
+    met = others.select(key).filter(there.is_in(here.implode()))
+    return near.join(met, on=list(key), how="semi", maintain_order="left")
 
 
 def members_of(found: Found) -> dict[int, Members]:
@@ -273,8 +284,11 @@ def label(side: Side) -> pl.Expr:
 
 def label_parts(side: Side, account: str, member: str) -> tuple[pl.Expr, ...]:
     """What a label is put together from, given the columns of account and id."""
-    colon, names = pl.lit(":"), (pl.col(account), pl.col(member))
-    return (pl.lit(side), *(part for n in names for part in (colon, n.str.len_bytes(), colon, n)))
+    parts = (
+        (pl.lit(before), pl.col(name).str.len_bytes(), pl.lit(":"), pl.col(name))
+        for before, name in ((f"{side}:", account), (":", member))
+    )
+    return tuple(chain.from_iterable(parts))
 
 
 def digest(text: pl.Expr) -> pl.Expr:

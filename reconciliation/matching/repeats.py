@@ -14,7 +14,7 @@ import polars as pl
 
 from reconciliation.matching.amount_window import crowds
 from reconciliation.matching.cases import NO_CASES, as_cases
-from reconciliation.matching.core import EQUAL, in_window
+from reconciliation.matching.core import EQUAL, in_window, sharing
 from reconciliation.matching.declared_batch import BATCH, batched, totals
 
 if TYPE_CHECKING:
@@ -112,9 +112,9 @@ def _same_payment(scene: Scene, side: Side) -> pl.DataFrame:
     """
     rows = _of(scene, side).drop_nulls("own")
     theirs = scene.every.ledger if side == "bank" else scene.every.bank
-    known = rows.join(theirs, on=["account", "own"], how="semi")
-    ours = pl.concat([rows.filter(pl.col("amount") < 0), known.filter(pl.col("amount") >= 0)])
-    offered = _opposite(scene, side).group_by(_ID).len("offers")
+    known = sharing(rows.filter(pl.col("amount") >= 0), theirs, ("account", "own"))
+    ours = pl.concat([rows.filter(pl.col("amount") < 0), known])
+    offered = _opposite(scene, side).drop_nulls("own").group_by(_ID).len("offers")
     families = _families(scene, side, ours, _ID).join(offered, on=_ID, how="left")
     return _echoes(families.filter(_one_is_enough()))
 

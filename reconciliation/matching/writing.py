@@ -171,9 +171,9 @@ def _group_labels(members: pl.DataFrame, told: pl.DataFrame, first_line: int) ->
     """Of each match, in their order, the labels of all members, and the decision that made it."""
     rows = members.filter(pl.col("charge").is_null())
     named = pl.when(pl.col("place") < first_line).then(label("bank")).otherwise(label("ledger"))
-    known = pl.concat([rows, told[rows["place"]]], how="horizontal")
+    known = pl.concat([rows, told[rows["place"]]], how="horizontal").with_columns(label=named)
     return known.group_by("match", maintain_order=True).agg(
-        pl.col("decision").first(), label=named.str.join(",")
+        pl.col("decision").first(), pl.col("label").str.join(",")
     )
 
 
@@ -215,7 +215,8 @@ def written_cases(
 
 def _named(cases: pl.DataFrame, rows: pl.DataFrame, side: Side) -> pl.DataFrame:
     """The members of one side with all that is known of them, taken by their place."""
-    mine = cases.filter(pl.col("side") == side)
+    # in order, for what lies side by side in memory is read many times faster
+    mine = cases.filter(pl.col("side") == side).sort("row")
     told = rows.drop("row")[mine["row"]].with_columns(label(side).alias("label"))
     other = rows["member_id"].gather(mine["other"]).alias("other_id")
     return pl.concat([mine, told, other.to_frame()], how="horizontal")
