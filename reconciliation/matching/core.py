@@ -113,13 +113,22 @@ class Scene:
     noted: dict[tuple[Side, tuple[str, ...]], pl.DataFrame] = field(default_factory=dict)
 
     def alike(self, side: Side, key: tuple[str, ...]) -> pl.DataFrame:
-        """All rows of a side, closed ones too, whose key another row of it has."""
+        """All rows of a side, closed ones too, whose key another row of it has.
+
+        Every key has account and amount and something else.
+        """
         if (side, key) not in self.noted:
-            every = self.every.bank if side == "bank" else self.every.ledger
             # by hash first: few rows are left to compare
-            shared = every.filter(mixed(key).is_duplicated())
-            self.noted[side, key] = shared.filter(pl.len().over(key) > 1)
+            near = self._near(side).filter(mixed(key).is_duplicated())
+            self.noted[side, key] = near.filter(pl.len().over(key) > 1)
         return self.noted[side, key]
+
+    def _near(self, side: Side) -> pl.DataFrame:
+        """At least the rows of a side whose amount another row of the account has."""
+        if (side, EQUAL) not in self.noted:
+            every = self.every.bank if side == "bank" else self.every.ledger
+            self.noted[side, EQUAL] = every.filter(mixed(EQUAL).is_duplicated())
+        return self.noted[side, EQUAL]
 
     def without(self, found: Found) -> Scene:
         """The same scene with the rows found taken out of the open ones."""

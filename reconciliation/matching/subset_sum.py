@@ -101,7 +101,7 @@ def find(scene: Scene) -> Sums:
     bound = scene.rules.accident_bound()
     sure: list[Search] = []
     doubtful: list[Search] = []
-    said: list[Search] = []
+    said: list[tuple[object, ...]] = []
     for bank, ledger in _shelves(scene):
         searches = _searched(bank, ledger, scene.rules)
         hits = _uncontested(searches, blocked)
@@ -109,11 +109,11 @@ def find(scene: Scene) -> Sums:
         for hit in hits:
             is_sure = not limited and hit.expected is not None and hit.expected <= bound
             (sure if is_sure else doubtful).append(hit)
-        said += searches
+        said += map(_report, searches)
     return Sums(
         _found(sure),
         _found(doubtful),
-        _reported(said),
+        pl.DataFrame(said, schema=SEARCHES, orient="row"),
     )
 
 
@@ -346,16 +346,8 @@ def _found(hits: Sequence[Search]) -> Found:
     return Found(bank, ledger)
 
 
-def _reported(searches: Sequence[Search]) -> pl.DataFrame:
-    columns = {
-        "side": [search.target.side for search in searches],
-        "row": [search.target.row for search in searches],
-        "limit": [search.limit for search in searches],
-        "candidates": [search.count for search in searches],
-        "states": [search.states for search in searches],
-        "solutions": [len(search.solutions) for search in searches],
-        "expected_accidents": [
-            None if search.expected is None else str(search.expected) for search in searches
-        ],
-    }
-    return pl.DataFrame(columns, schema=SEARCHES)
+def _report(search: Search) -> tuple[object, ...]:
+    """What is said of a search, in the order of `SEARCHES`."""
+    expected = None if search.expected is None else str(search.expected)
+    told = (search.limit, search.count, search.states, len(search.solutions), expected)
+    return (search.target.side, search.target.row, *told)
