@@ -287,17 +287,33 @@ _ASCENDING: Final = (
 
 
 def label(side: Side) -> pl.Expr:
-    """Side, account and id with their lengths: a name that no other row of the input has."""
+    """Side, account and id with their lengths: a name that no other row of the input has.
+
+    Of rows that are `measured`.
+    """
     return pl.concat_str(*label_parts(side, "account_id", "member_id"))
 
 
 def label_parts(side: Side, account: str, member: str) -> tuple[pl.Expr, ...]:
     """What a label is put together from, given the columns of account and id."""
     parts = (
-        (pl.lit(before), pl.col(name).str.len_bytes(), pl.lit(":"), pl.col(name))
+        (pl.lit(before), pl.col(f"{name}_bytes"), pl.lit(":"), pl.col(name))
         for before, name in ((f"{side}:", account), (":", member))
     )
     return tuple(chain.from_iterable(parts))
+
+
+def measured(rows: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The rows with the length of each text named, in digits, as `<name>_bytes`."""
+    return rows.with_columns(_length(rows[name]).alias(f"{name}_bytes") for name in names)
+
+
+def _length(text: pl.Series) -> pl.Series:
+    # the same few lengths occur again and again: each is put in digits once
+    length = text.str.len_bytes()
+    longest: int = length.max() or 0  # type: ignore[assignment]  # of lengths
+    digits = pl.Series([str(number) for number in range(longest + 1)], dtype=pl.String)
+    return digits.gather(length)
 
 
 def digest(text: pl.Expr) -> pl.Expr:
@@ -375,9 +391,7 @@ def unique_pairs(
     both = pl.concat([left, right])
     if not (_agree(entries, lines) and _agree(both[others["at"]], both[others["before"]])):
         return _pairs_by_key(left, right)
-    return entries.select(
-        "own", lines["own"].alias("own_ledger"), bank="row", ledger=lines["row"]
-    )
+    return entries.select("own", lines["own"].alias("own_ledger"), bank="row", ledger=lines["row"])
 
 
 _SAME: Final = (pl.col("hash") == pl.col("hash").shift()).fill_null(value=False)
@@ -412,6 +426,8 @@ def _pairs_by_key(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
     ]
     pairs = alone[0].join(alone[1], on=_KEY, suffix="_ledger")
     return pairs.select("own", "own_ledger", bank="row", ledger="row_ledger").sort("bank")
+
+
 def as_found(pairs: pl.DataFrame) -> Found:
     """Pairs (columns `bank` and `ledger`, rows) as groups, named by their bank row."""
     return Found(pairs.select(group="bank", row="bank"), pairs.select(group="bank", row="ledger"))

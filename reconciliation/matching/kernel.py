@@ -414,11 +414,13 @@ def _check_conserved(run: _Run, opened: Sides, every: Sides) -> None:
     if run.elsewhere is not None:
         named.append(run.elsewhere)
     for side in ("bank", "ledger"):
-        rows = getattr(opened, side)
+        rows = getattr(opened, side)["row"]
         parts = [getattr(found, side)["row"] for found in [*(c.found for c in claims), *named]]
         used = pl.concat([part.cast(pl.UInt32) for part in parts])
-        is_used = pl.repeat(False, getattr(every, side).height, eager=True).scatter(used, True)  # noqa: FBT003 - Polars' own
-        if not len(used) == is_used.sum() == rows.height or not is_used.gather(rows["row"]).all():
+        is_used = pl.repeat(value=False, n=getattr(every, side).height, eager=True)
+        is_used = is_used.scatter(used, values=True)
+        once = len(used) == is_used.sum() == len(rows)
+        if not (once and is_used.gather(rows).all()):
             raise ConservationError("a row is missing from the result, or in it more than once")
     for claim in claims:
         if not claim.is_even(every):

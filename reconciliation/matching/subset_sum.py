@@ -65,7 +65,7 @@ class Search(NamedTuple):
 
     Attributes:
         target: the row whose amount was to be made up.
-        count: how many rows could have had a part in it.
+        candidates: how many rows could have had a part in it.
         states: how many partial sums were looked at.
         solutions: up to two sets of rows that make up the amount.
         limit: the budget that stopped the search; None if none did.
@@ -73,7 +73,7 @@ class Search(NamedTuple):
     """
 
     target: Item
-    count: int
+    candidates: int
     states: int
     solutions: tuple[tuple[Item, ...], ...]
     limit: str | None
@@ -349,5 +349,5 @@ def _found(hits: Sequence[Search]) -> Found:
 def _report(search: Search) -> tuple[object, ...]:
     """What is said of a search, in the order of `SEARCHES`."""
     expected = None if search.expected is None else str(search.expected)
-    told = (search.limit, search.count, search.states, len(search.solutions), expected)
+    told = (search.limit, search.candidates, search.states, len(search.solutions), expected)
     return (search.target.side, search.target.row, *told)

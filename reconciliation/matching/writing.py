@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation.details import described
-from reconciliation.matching.core import digest, label, label_parts
+from reconciliation.matching.core import digest, label, label_parts, measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,10 +76,13 @@ def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.Da
     what else was matched in the same run.
     """
     # only numbers are sorted; each text is fetched once, in the order in which it is written
-    sides = [getattr(rows, side).select(*_NAMED, "amount") for side in _SIDES]
-    told = pl.concat(sides, rechunk=True)
+    told = pl.concat(
+        (side.select(*_NAMED, "amount") for side in (rows.bank, rows.ledger)), rechunk=True
+    )
     first_line = rows.bank.height
-    parts, matches, count = [], [], 0
+    parts: list[pl.DataFrame] = []
+    matches: list[pl.DataFrame] = []
+    count = 0
     for claim in claims:
         members = _members(claim, first_line)
         matches.append(_matches(members, told, claim, rules, first_line))
@@ -151,9 +154,7 @@ def _matches(
         named, labels = _group_labels(members, told, first_line), [pl.col("label")]
     version = pl.col("decision") if claim.rule == "pin" else pl.lit(rules.version)
     text = pl.concat_str(*labels, pl.lit(f"|{claim.rule}|"), version)
-    return named.select(
-        match_id=digest(text), status=pl.lit(claim.status), rule=pl.lit(claim.rule)
-    )
+    return named.select(match_id=digest(text), status=pl.lit(claim.status), rule=pl.lit(claim.rule))
 
 
 def _pair_labels(
@@ -164,15 +165,17 @@ def _pair_labels(
     lines = told["member_id"].gather(claim.found.ledger["row"] + first_line)
     left = label_parts("bank", "account_id", "member_id")
     right = label_parts("ledger", "account_id", "line_id")
-    return entries.with_columns(lines.alias("line_id")), [*left, pl.lit(","), *right]
+    pairs = entries.with_columns(lines.alias("line_id"))
+    return measured(pairs, *pairs.columns), [*left, pl.lit(","), *right]
 
 
 def _group_labels(members: pl.DataFrame, told: pl.DataFrame, first_line: int) -> pl.DataFrame:
     """Of each match, in their order, the labels of all members, and the decision that made it."""
     rows = members.filter(pl.col("charge").is_null())
     named = pl.when(pl.col("place") < first_line).then(label("bank")).otherwise(label("ledger"))
-    known = pl.concat([rows, told[rows["place"]]], how="horizontal").with_columns(label=named)
-    return known.group_by("match", maintain_order=True).agg(
+    known = pl.concat([rows, told[rows["place"]]], how="horizontal")
+    labelled = measured(known, "account_id", "member_id").with_columns(label=named)
+    return labelled.group_by("match", maintain_order=True).agg(
         pl.col("decision").first(), pl.col("label").str.join(",")
     )
 
@@ -217,7 +220,9 @@ def _named(cases: pl.DataFrame, rows: pl.DataFrame, side: Side) -> pl.DataFrame:
     """The members of one side with all that is known of them, taken by their place."""
     # in order, for what lies side by side in memory is read many times faster
     mine = cases.filter(pl.col("side") == side).sort("row")
-    told = rows.drop("row")[mine["row"]].with_columns(label(side).alias("label"))
+    told = measured(rows.drop("row")[mine["row"]], "account_id", "member_id").with_columns(
+        label(side).alias("label")
+    )
     other = rows["member_id"].gather(mine["other"]).alias("other_id")
     return pl.concat([mine, told, other.to_frame()], how="horizontal")
 
