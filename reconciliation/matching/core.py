@@ -4,6 +4,10 @@ Both sides are brought to the same columns, so that a rule about one is the same
 other: `row` (position in the order of account and id, the row's name inside the kernel), `account`
 (account and currency as one number), `amount`, `date`, `own` (our own id: end-to-end id or payment
 id), `ref` (normalised reference), `batch`, and `returned` (the bank says so).
+
+Texts are dear and numbers are cheap. So most rows, which an id or a reference closes, are told
+apart by hashes of their keys, and texts are compared only where two hashes agree: a hash alone
+never makes a pair, and never loses one.
 """
 
 from __future__ import annotations
