@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation.matching import crossing, equal_sets, fees
-from reconciliation.matching.amount_window import EQUAL, candidates, crowds
+from reconciliation.matching.amount_window import candidates, crowds
 from reconciliation.matching.cases import as_cases, found_cases
-from reconciliation.matching.core import Found, as_found, says
+from reconciliation.matching.core import EQUAL, Found, as_found, says, sharing
 from reconciliation.matching.declared_batch import BATCH, batched, members, totals
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _opposites(scene: Scene, rows: pl.DataFrame, key: str) -> pl.DataFrame:
     shared = ["account", "amount", key]
     negated = rows.select("account", "date", "row", key, amount=-pl.col("amount"))
     # only the first debit of a key: many of each would multiply
-    sent = scene.every.bank.join(negated, on=shared, how="semi")
+    sent = sharing(scene.every.bank, negated, shared)
     met = negated.join(sent.group_by(shared).agg(first=pl.col("date").min()), on=shared)
     return met.filter(pl.col("first") <= pl.col("date")).select("row")
 

@@ -75,8 +75,11 @@ def described(members: pl.DataFrame, rules: Rules, as_of: date) -> pl.DataFrame:
         sides = [[m for m in group if m.side == side] for side in ("bank", "ledger")]
         case = Case(sides[0], sides[1], rules, as_of)
         details += [_SENTENCES[group[0].kind](case)] * len(group)
-    told = members.with_columns(pl.Series("detail", details, dtype=pl.String))
-    return told.with_columns(_case_id().over(_GROUP).alias("case_id"))
+    told = members.with_columns(
+        pl.Series("detail", details, dtype=pl.String), case=pl.struct(_GROUP).rle_id()
+    )
+    ids = told.group_by("case", maintain_order=True).agg(_case_id())
+    return told.with_columns(ids["case_id"].gather(told["case"]))
 
 
 def _groups(members: pl.DataFrame) -> Iterator[list[Member]]:
@@ -87,7 +90,7 @@ def _groups(members: pl.DataFrame) -> Iterator[list[Member]]:
 
 def _case_id() -> pl.Expr:
     """Of the members alone: the case keeps its id while its kind changes with age."""
-    return digest(pl.concat_str(pl.lit("case|"), pl.col("label").str.join(",")))
+    return digest(pl.concat_str(pl.lit("case|"), pl.col("label").str.join(","))).alias("case_id")
 
 
 def money(amount_minor: int) -> str:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.core import Found, as_found, folded, in_window
+from reconciliation.matching.core import EQUAL, Found, as_found, folded, in_window, sharing
 
 if TYPE_CHECKING:
-    from reconciliation.matching.core import Scene, Sides
+    from reconciliation.matching.core import Scene
 
-EQUAL: Final = ("account", "amount")
 _PARTY: Final = ("counterparty_name", "counterparty_account")
 _COMPARED: Final = (*EQUAL, "row", "date", "own", "ref", "batch", "returned", *_PARTY)
 _LEAST_PREFIX: Final = 2
@@ -54,8 +53,7 @@ def candidates(scene: Scene) -> pl.DataFrame:
 
     `agrees` says whether the counterparty is the same on both sides.
     """
-    uncrowded = _counts(scene.open).filter(pl.col("pairs") <= scene.rules.candidate_limit)
-    bank, ledger = _elsewhere(scene, uncrowded)
+    bank, ledger = _elsewhere(scene)
     joined = bank.join(ledger, on=EQUAL, suffix="_ledger")
     near = joined.filter(
         in_window(pl.col("date"), pl.col("date_ledger"), scene.rules), _compatible()
@@ -71,38 +69,42 @@ def candidates(scene: Scene) -> pl.DataFrame:
 
 def crowds(scene: Scene) -> pl.DataFrame:
     """Accounts and amounts with so many possible pairs that the search is not begun."""
-    return _counts(scene.open).filter(pl.col("pairs") > scene.rules.candidate_limit).select(EQUAL)
-
-
-def _counts(sides: Sides) -> pl.DataFrame:
-    """How many pairs of equal amount each account has, before looking at dates."""
+    sides, limit = scene.open, scene.rules.candidate_limit
+    if _most(sides.bank) * _most(sides.ledger) <= limit:
+        return sides.bank.select(EQUAL).clear()
     bank, ledger = sides.bank.group_by(EQUAL).len(), sides.ledger.group_by(EQUAL).len()
     pairs = pl.col("len").cast(pl.Int64) * pl.col("len_ledger").cast(pl.Int64)
-    return bank.join(ledger, on=EQUAL, suffix="_ledger").select(*EQUAL, pairs=pairs)
+    return bank.join(ledger, on=EQUAL, suffix="_ledger").filter(pairs > limit).select(EQUAL)
 
 
-def _elsewhere(scene: Scene, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Open rows of these amounts; `placed` if the other side has the amount with their reference.
+def _most(rows: pl.DataFrame) -> int:
+    """How many rows the largest account has: no amount has more."""
+    return rows["account"].unique_counts().max() or 0  # type: ignore[return-value]  # of counts
+
+
+def _elsewhere(scene: Scene) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Open rows whose amount the other side has; `placed` if with their reference, open or not.
 
     Such a row belongs there, or repeats what does, and to no row without that reference.
     """
-    key = [*EQUAL, "ref"]
+    full = crowds(scene)
     bank, ledger = (
-        _folded(rows.select(_COMPARED).join(amounts, on=EQUAL, how="semi"))
-        for rows in (scene.open.bank, scene.open.ledger)
-    )
-    known = [
-        every.select(key).join(rows.select(key), on=key, how="semi").unique()
-        for every, rows in ((scene.every.ledger, bank), (scene.every.bank, ledger))
-    ]
-    yes = pl.lit(value=True).alias("placed")
-    placed = [
-        rows.join(there.with_columns(yes), on=key, how="left").with_columns(
-            pl.col("placed").fill_null(value=False)
+        rows.select(_COMPARED)
+        .join(others.select(EQUAL), on=EQUAL, how="semi", maintain_order="left")
+        .join(full, on=EQUAL, how="anti", maintain_order="left")
+        for rows, others in (
+            (scene.open.bank, scene.open.ledger),
+            (scene.open.ledger, scene.open.bank),
         )
-        for rows, there in zip((bank, ledger), known, strict=True)
-    ]
-    return placed[0], placed[1]
+    )
+    return _folded(_placed(bank, scene.every.ledger)), _folded(_placed(ledger, scene.every.bank))
+
+
+def _placed(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    key = [*EQUAL, "ref"]
+    asked = rows.select("row", *key).drop_nulls("ref")
+    placed = sharing(asked, others, key)["row"]
+    return rows.with_columns(placed=pl.col("row").is_in(placed.implode()))
 
 
 def _folded(rows: pl.DataFrame) -> pl.DataFrame:

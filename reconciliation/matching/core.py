@@ -4,12 +4,19 @@ Both sides are brought to the same columns, so that a rule about one is the same
 other: `row` (position in the order of account and id, the row's name inside the kernel), `account`
 (account and currency as one number), `amount`, `date`, `own` (our own id: end-to-end id or payment
 id), `ref` (normalised reference), `batch`, and `returned` (the bank says so).
+
+Texts are dear and numbers are cheap. So most rows, which an id or a reference closes, are told
+apart by hashes of their keys, and texts are compared only where two hashes agree: a hash alone
+never makes a pair, and never loses one.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 Members = frozenset[tuple[str, int]]
 """A set of rows, each by its side and number."""
 
+EQUAL: Final = ("account", "amount")
+"""What nobody needs to have said: the same amount of one account and currency."""
 PURSE: Final = ("account_id", "currency")
 """What may be matched with each other: one account, one currency."""
 
@@ -67,10 +76,24 @@ class Sides:
 
     def without(self, found: Found) -> Sides:
         """What stays open when the rows found are taken out."""
+        return Sides(_less(self.bank, found.bank), _less(self.ledger, found.ledger))
+
+    def narrowed(self, columns: Sequence[str]) -> Sides:
+        """The same rows with some of their columns."""
+        return Sides(self.bank.select(columns), self.ledger.select(columns))
+
+    def only(self, rows: Sides) -> Sides:
+        """Of these rows those that are among the others, too."""
         return Sides(
-            self.bank.filter(~pl.col("row").is_in(found.bank["row"].implode())),
-            self.ledger.filter(~pl.col("row").is_in(found.ledger["row"].implode())),
+            self.bank.filter(pl.col("row").is_in(rows.bank["row"].implode())),
+            self.ledger.filter(pl.col("row").is_in(rows.ledger["row"].implode())),
         )
+
+
+def _less(rows: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
+    if taken.is_empty():
+        return rows
+    return rows.filter(~pl.col("row").is_in(taken["row"].implode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +106,7 @@ class Scene:
         rules: the run's rules.
         as_of: the day that ages are counted to.
         rejected: groups that an operator has said do not belong together.
+        noted: what has been found out about `every` and is asked for again; see `alike`.
     """
 
     open: Sides
@@ -90,6 +114,25 @@ class Scene:
     rules: Rules
     as_of: date
     rejected: frozenset[Members] = frozenset()
+    noted: dict[tuple[Side, tuple[str, ...]], pl.DataFrame] = field(default_factory=dict)
+
+    def alike(self, side: Side, key: tuple[str, ...]) -> pl.DataFrame:
+        """All rows of a side, closed ones too, whose key another row of it has.
+
+        Every key has account and amount and something else.
+        """
+        if (side, key) not in self.noted:
+            # by hash first: few rows are left to compare
+            near = self._near(side).filter(mixed(key).is_duplicated())
+            self.noted[side, key] = near.filter(pl.len().over(key) > 1)
+        return self.noted[side, key]
+
+    def _near(self, side: Side) -> pl.DataFrame:
+        """At least the rows of a side whose amount another row of the account has."""
+        if (side, EQUAL) not in self.noted:
+            every = self.every.bank if side == "bank" else self.every.ledger
+            self.noted[side, EQUAL] = every.filter(mixed(EQUAL).is_duplicated())
+        return self.noted[side, EQUAL]
 
     def without(self, found: Found) -> Scene:
         """The same scene with the rows found taken out of the open ones."""
@@ -102,7 +145,7 @@ class Scene:
         """
         opened = pl.concat(side.select(_COMPARED_BY) for side in (self.open.bank, self.open.ledger))
         every = Sides(_touched(self.every.bank, opened), _touched(self.every.ledger, opened))
-        return replace(self, every=every)
+        return replace(self, every=every, noted={})
 
     def rejected_pairs(self) -> pl.DataFrame:
         """The rejected groups of one entry and one line, columns `bank` and `ledger`."""
@@ -132,18 +175,29 @@ _PAIR: Final = frozenset({"bank", "ledger"})
 _COMPARED_BY: Final = ("account", "amount", "own", "ref")
 
 
+_TABLE: Final = 2**22
+"""Places in a table of hashes: many times the open rows of a shard."""
+
+
 def _touched(every: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
     """Rows that share account and amount, or an id or reference, with a row that is open."""
-    amounts = every.select("account", "amount", "row").join(
-        opened.select("account", "amount"), on=["account", "amount"], how="semi"
-    )
-    # by hash: where two texts share one, a row is kept that nobody asks for
-    named = (
-        every[name].hash().is_in(opened[name].drop_nulls().hash().implode()).alias(name)
-        for name in ("own", "ref")
-    )
-    shared = pl.any_horizontal(pl.col("row").is_in(amounts["row"].implode()), *named)
+    # by a part of the hash: where two keys share it, a row is kept that nobody asks for
+    keys = {"amount": mixed(EQUAL), "own": mixed(("own",)), "ref": mixed(("ref",))}
+    shared = pl.repeat(value=False, n=every.height, eager=True)
+    for name, key in keys.items():
+        asked = opened.drop_nulls(name).select(key % _TABLE).to_series()
+        table = pl.repeat(value=False, n=_TABLE, eager=True).scatter(asked, values=True)
+        shared |= table.gather(every.select(key % _TABLE).to_series()) & every[name].is_not_null()
     return every.filter(shared)
+
+
+def sharing(rows: pl.DataFrame, others: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The rows, in their order, whose key one of the others has; for keys that few have."""
+    here, there = (side.select(mixed(key)).to_series() for side in (rows, others))
+    # by hash first: few rows are left to compare
+    near = rows.filter(here.is_in(there.implode()))
+    met = others.select(key).filter(there.is_in(here.implode()))
+    return near.join(met, on=list(key), how="semi", maintain_order="left")
 
 
 def members_of(found: Found) -> dict[int, Members]:
@@ -161,7 +215,7 @@ def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
     Raises:
         InputError: two rows of one side have the same account and id.
     """
-    purses = pl.concat([bank.select(PURSE).unique(), ledger.select(PURSE).unique()])
+    purses = pl.concat([_runs(bank)[1], _runs(ledger)[1]])
     numbers = purses.unique().sort(PURSE).with_row_index("account")
     placed = numbers.with_columns(place=pl.col("account_id").rle_id())
     said_returned = (
@@ -183,7 +237,7 @@ def _prepared(
     frame: pl.DataFrame, accounts: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
 ) -> pl.DataFrame:
     member, day, own = _OWN[side]
-    located = frame.select(PURSE).join(accounts, on=PURSE, how="left", maintain_order="left")
+    located = _located(frame, accounts)
     # texts are read before they are sorted: as they came they lie side by side in memory
     rows = frame.select(
         located["account"],
@@ -202,23 +256,68 @@ def _prepared(
         located["place"],
         returned=returned,
     )
+    return _in_order(rows, frame, side).drop("place").with_row_index("row")
+
+
+def _runs(frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """Which run of rows of one account and currency each row is of, and those of each run."""
+    run = frame.select(pl.struct(PURSE).rle_id()).to_series()
+    return run, frame.select(PURSE).filter(run.diff().fill_null(1) > 0)
+
+
+def _located(frame: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+    """Of each row the columns of `accounts`; sorted input has few runs to look up."""
+    run, purses = _runs(frame)
+    return purses.join(accounts, on=PURSE, how="left", maintain_order="left")[run]
+
+
+def _in_order(rows: pl.DataFrame, frame: pl.DataFrame, side: Side) -> pl.DataFrame:
+    """The rows by account and id; input that is in this order already is not moved."""
+    if rows.select(_ASCENDING).item():
+        return rows
     # the first sort is of numbers, and leaves the second little to move
     ordered = rows.sort("place").sort("place", "member_id")
-    same = pl.col("place", "member_id") == pl.col("place", "member_id").shift()
-    if ordered.select(pl.all_horizontal(same).any()).item():
+    if not ordered.select(_ASCENDING).item():
         refuse_repeats(frame, SHAPES[side], side)
-    return ordered.drop("place").with_row_index("row")
+    return ordered
+
+
+_SAME_PLACE: Final = pl.col("place") == pl.col("place").shift()
+_ASCENDING: Final = (
+    (pl.col("place") > pl.col("place").shift())
+    | (_SAME_PLACE & (pl.col("member_id") > pl.col("member_id").shift()))
+).all()
+"""Whether each row is behind the one before it: they are in order, and none repeats another."""
 
 
 def label(side: Side) -> pl.Expr:
-    """Side, account and id with their lengths: a name that no other row of the input has."""
+    """Side, account and id with their lengths: a name that no other row of the input has.
+
+    Of rows that are `measured`.
+    """
     return pl.concat_str(*label_parts(side, "account_id", "member_id"))
 
 
 def label_parts(side: Side, account: str, member: str) -> tuple[pl.Expr, ...]:
     """What a label is put together from, given the columns of account and id."""
-    colon, names = pl.lit(":"), (pl.col(account), pl.col(member))
-    return (pl.lit(side), *(part for n in names for part in (colon, n.str.len_bytes(), colon, n)))
+    parts = (
+        (pl.lit(before), pl.col(f"{name}_bytes"), pl.lit(":"), pl.col(name))
+        for before, name in ((f"{side}:", account), (":", member))
+    )
+    return tuple(chain.from_iterable(parts))
+
+
+def measured(rows: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The rows with the length of each text named, in digits, as `<name>_bytes`."""
+    return rows.with_columns(_length(rows[name]).alias(f"{name}_bytes") for name in names)
+
+
+def _length(text: pl.Series) -> pl.Series:
+    # the same few lengths occur again and again: each is put in digits once
+    length = text.str.len_bytes()
+    longest: int = length.max() or 0  # type: ignore[assignment]  # of lengths
+    digits = pl.Series([str(number) for number in range(longest + 1)], dtype=pl.String)
+    return digits.gather(length)
 
 
 def digest(text: pl.Expr) -> pl.Expr:
@@ -232,24 +331,40 @@ def known(text: pl.Series, rules: Rules) -> pl.Series:
     bare = text.str.strip_chars()
     # upper case has never fewer letters, and most texts are too long to be such a word
     short = (bare.str.len_chars() <= max(map(len, words), default=0)).arg_true()
-    empty = bare.gather(short).str.to_uppercase().is_in(words)
-    return bare.scatter(short.filter(empty), None)
+    empty = short.filter(bare.gather(short).str.to_uppercase().is_in(words))
+    return bare.scatter(empty, None) if len(empty) else bare
 
 
 def plain_reference(reference: pl.Series, rules: Rules) -> pl.Series:
     """A reference as a person reads it; null where it says only that there is none."""
     plain = folded(reference)
     empty = folded(pl.Series(rules.empty_ids, dtype=pl.String)).drop_nulls()
-    return plain.set(plain.is_in(empty.implode()), None)
+    return _without(plain, plain.is_in(empty.implode()))
 
 
 def folded(text: pl.Series) -> pl.Series:
     """Text by its letters and digits alone, whatever their width and case; null if it has none."""
+    # most are capitals, digits and Han characters, perhaps with hyphens between: quickly done
+    joined = text.str.replace_all("-", "", literal=True)
+    others = joined.str.contains(r"[^0-9A-Z\x{4E00}-\x{9FFF}]").arg_true()
+    if len(others):
+        joined = joined.scatter(others, _folded(text.gather(others)))
+    return _without(joined, joined == "")
+
+
+def _folded(text: pl.Series) -> pl.Series:
     plain = text.str.len_bytes() == text.str.len_chars()
     # NFKC leaves ASCII as it is
     normal = text.zip_with(plain, text.set(plain, None).str.normalize("NFKC"))
-    bare = normal.str.to_uppercase().str.replace_all(r"[^\p{L}\p{N}]+", "")
-    return bare.replace("", None)
+    return normal.str.to_uppercase().str.replace_all(r"[^\p{L}\p{N}]+", "")
+
+
+def _without(text: pl.Series, which: pl.Series) -> pl.Series:
+    """The texts, null where told."""
+    return text.set(which, None) if which.any() else text
+
+
+_KEY: Final = ("account", "amount", "key")
 
 
 def unique_pairs(
@@ -257,17 +372,64 @@ def unique_pairs(
 ) -> pl.DataFrame:
     """Pairs of one account, currency and amount whose key occurs once on either side.
 
+    The hashes of both sides' keys are sorted as one list, and a pair is two neighbours of either
+    side that no third one equals: no text is compared but where two hashes agree.
+
     Columns `bank` and `ledger` (rows), `own` and `own_ledger` (their ids of ours).
     """
-    left, right = _alone(bank, bank_key), _alone(ledger, ledger_key)
-    pairs = left.join(right, on=["account", "amount", "key"], how="inner", suffix="_ledger")
+    left, right = (
+        side.select("account", "amount", "own", "row", key=key)
+        for side, key in ((bank, bank_key), (ledger, ledger_key))
+    )
+    hashes = pl.concat([_hashed(left), _hashed(right)]).with_row_index("at").drop_nulls()
+    met = hashes.sort("hash").with_columns(_SAME.alias("same"), before=pl.col("at").shift())
+    is_pair = _ONLY_TWO & ((pl.col("at") < left.height) != (pl.col("before") < left.height))
+    pairs = met.filter(is_pair).select(
+        bank=pl.min_horizontal("at", "before"),
+        ledger=pl.max_horizontal("at", "before") - left.height,
+    )
+    # in order, for what lies side by side in memory is read many times faster
+    places = pairs.sort("bank")
+    entries, lines = left[places["bank"]], right[places["ledger"]]
+    others = met.filter(pl.col("same") & ~is_pair)
+    both = pl.concat([left, right])
+    if not (_agree(entries, lines) and _agree(both[others["at"]], both[others["before"]])):
+        return _pairs_by_key(left, right)
+    return entries.select("own", lines["own"].alias("own_ledger"), bank="row", ledger=lines["row"])
+
+
+_SAME: Final = (pl.col("hash") == pl.col("hash").shift()).fill_null(value=False)
+_ONLY_TWO: Final = (
+    pl.col("same")
+    & ~pl.col("same").shift(1, fill_value=False)
+    & ~pl.col("same").shift(-1, fill_value=False)
+)
+
+
+def _hashed(side: pl.DataFrame) -> pl.DataFrame:
+    """A hash of each row's key; null if it has none."""
+    return side.select(hash=pl.when(pl.col("key").is_not_null()).then(mixed(_KEY)))
+
+
+def mixed(names: Sequence[str]) -> pl.Expr:
+    """One hash of several columns: equal where they are equal, and hardly ever elsewhere."""
+    hashes = (pl.col(name).hash(seed) for seed, name in enumerate(names))
+    return functools.reduce(operator.xor, hashes).alias("hash")
+
+
+def _agree(rows: pl.DataFrame, others: pl.DataFrame) -> bool:
+    """Whether rows whose hashes agree have the same keys."""
+    return rows.select(_KEY).equals(others.select(_KEY))
+
+
+def _pairs_by_key(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
+    """`unique_pairs` where two keys share a hash, which hardly ever happens: by the keys alone."""
+    alone = [
+        side.drop_nulls("key").unique(_KEY, keep="none", maintain_order=True)
+        for side in (left, right)
+    ]
+    pairs = alone[0].join(alone[1], on=_KEY, suffix="_ledger")
     return pairs.select("own", "own_ledger", bank="row", ledger="row_ledger").sort("bank")
-
-
-def _alone(side: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Rows whose account, amount and key no other row of the side has."""
-    keyed = side.select("account", "amount", "own", "row", key=key).drop_nulls("key")
-    return keyed.unique(["account", "amount", "key"], keep="none")
 
 
 def as_found(pairs: pl.DataFrame) -> Found:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.core import Found, Sides
+from reconciliation.matching.core import Found, Sides, sharing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def stranded(opened: Sides) -> Sides:
 
 
 def _lacking(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    return rows.join(others.select(_HERE), on=_HERE, how="anti", maintain_order="left")
+    return rows.filter(~pl.col("row").is_in(sharing(rows, others, _HERE)["row"].implode()))
 
 
 def find(alone: Sides) -> Found:

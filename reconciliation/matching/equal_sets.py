@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from reconciliation.matching.amount_window import EQUAL, candidates
-from reconciliation.matching.core import Found
+from reconciliation.matching.amount_window import candidates
+from reconciliation.matching.core import EQUAL, Found
 
 if TYPE_CHECKING:
     from reconciliation.matching.core import Scene

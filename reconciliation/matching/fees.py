@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.core import Found, as_found, says
+from reconciliation.matching.core import Found, as_found, says, sharing
 
 if TYPE_CHECKING:
     from reconciliation.matching.core import Scene
@@ -74,7 +74,7 @@ def reference_pairs(scene: Scene) -> pl.DataFrame:
 def _sole(open_: pl.DataFrame, every: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     """Open rows whose key no other row of the whole side has."""
     rows = open_.drop_nulls("ref").select(*key, _WAY, "own", "row")
-    counts = every.join(rows, on=key, how="semi").group_by(key).len()
+    counts = sharing(every.select(key), rows, key).group_by(key).len()
     return rows.join(counts.filter(pl.col("len") == 1), on=key, how="semi")
 
 

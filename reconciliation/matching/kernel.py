@@ -48,6 +48,9 @@ EXACT: Final[Mapping[str, Pass]] = {
 }
 """Passes that rest on an identifier, by the rule's name, in order."""
 
+_EXACT_BY: Final = ("row", "account", "currency", "amount", "date", "own", "ref", "batch")
+"""What they look at: they close most rows, and until then nothing else need be carried along."""
+
 RULES: Final = (
     *("pin", *EXACT),
     *("fee_adjustment", "amount_window", "subset_sum", "equal_amounts"),
@@ -133,8 +136,10 @@ class _Run:
         for rule, find in passes.items():
             self.found(rule, find(self.scene))
 
-    def focus(self) -> None:
-        self.scene = self.scene.focused()
+    def focus(self, opened: Sides) -> None:
+        """Goes on with all that is known of the rows that are left."""
+        whole = replace(self.scene, open=opened.only(self.scene.open))
+        self.scene = whole.focused()
 
     def by_amount(self) -> None:
         pairs = amount_window.find(self.scene)
@@ -207,7 +212,8 @@ def match(
     """
     opening = _opening(bank, ledger, rules, closed, pins)
     run = _begin(opening, rules, as_of)
-    # What pass 2 pairs no other account can want: fewer rows are left to look for elsewhere.
+    # What pass 2 pairs no other account can want: fewer rows are left to look for elsewhere. Nor
+    # does it want what they take: their ids are not on the other side.
     run.pair({"own_id": own_id.find})
     if crossed is None:
         run.name(breaks.wrong_account)
@@ -330,14 +336,16 @@ NOTHING_PINNED: Final = Found(pl.DataFrame(schema=_PINNED), pl.DataFrame(schema=
 
 
 def _begin(opening: _Opening, rules: Rules, as_of: date) -> _Run:
-    scene = Scene(opening.open, opening.every, rules, as_of, opening.pinned.rejected)
+    scene = Scene(
+        opening.open.narrowed(_EXACT_BY), opening.every, rules, as_of, opening.pinned.rejected
+    )
     return _Run(scene, [Claim("pin", "automatic", opening.pinned.found)], [], subset_sum.NONE)
 
 
 def _finished(run: _Run, opening: _Opening) -> Result:
     """The run with every pass gone through."""
-    run.pair(EXACT)
-    run.focus()
+    run.pair({rule: find for rule, find in EXACT.items() if rule != "own_id"})
+    run.focus(opening.open)
     # The first round left every repeated key alone. With repeats set aside, originals can pair.
     run.name(repeats.before_amounts)
     run.pair(EXACT)
@@ -406,10 +414,13 @@ def _check_conserved(run: _Run, opened: Sides, every: Sides) -> None:
     if run.elsewhere is not None:
         named.append(run.elsewhere)
     for side in ("bank", "ledger"):
-        rows = getattr(opened, side)
+        rows = getattr(opened, side)["row"]
         parts = [getattr(found, side)["row"] for found in [*(c.found for c in claims), *named]]
-        used = pl.concat([part.cast(pl.UInt32) for part in parts]).sort()
-        if not used.equals(rows["row"].sort(), check_names=False):
+        used = pl.concat([part.cast(pl.UInt32) for part in parts])
+        is_used = pl.repeat(value=False, n=getattr(every, side).height, eager=True)
+        is_used = is_used.scatter(used, values=True)
+        once = len(used) == is_used.sum() == len(rows)
+        if not (once and is_used.gather(rows).all()):
             raise ConservationError("a row is missing from the result, or in it more than once")
     for claim in claims:
         if not claim.is_even(every):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from reconciliation.matching.amount_window import EQUAL, crowds
+from reconciliation.matching.amount_window import crowds
 from reconciliation.matching.cases import NO_CASES, as_cases
-from reconciliation.matching.core import in_window
+from reconciliation.matching.core import EQUAL, in_window, sharing
 from reconciliation.matching.declared_batch import BATCH, batched, totals
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ def _families(scene: Scene, side: Side, rows: pl.DataFrame, key: tuple[str, ...]
 
     `is_open` tells them apart; `other` is the original: a closed row, else the earliest.
     """
-    every = scene.every.bank if side == "bank" else scene.every.ledger
-    # every key has account and amount: few rows are left to compare in all the rest
-    several = every.filter(pl.len().over(EQUAL) > 1)
-    alike = several.filter(pl.len().over(key) > 1)
+    alike = scene.alike(side, key)
     asked = alike.join(rows, on="row", how="semi")
     shared = alike.join(asked, on=key, how="semi", nulls_equal=True)
     opened = _of(scene, side).select("row", is_open=pl.lit(value=True))
@@ -115,9 +112,9 @@ def _same_payment(scene: Scene, side: Side) -> pl.DataFrame:
     """
     rows = _of(scene, side).drop_nulls("own")
     theirs = scene.every.ledger if side == "bank" else scene.every.bank
-    known = rows.join(theirs, on=["account", "own"], how="semi")
-    ours = pl.concat([rows.filter(pl.col("amount") < 0), known.filter(pl.col("amount") >= 0)])
-    offered = _opposite(scene, side).group_by(_ID).len("offers")
+    known = sharing(rows.filter(pl.col("amount") >= 0), theirs, ("account", "own"))
+    ours = pl.concat([rows.filter(pl.col("amount") < 0), known])
+    offered = _opposite(scene, side).drop_nulls("own").group_by(_ID).len("offers")
     families = _families(scene, side, ours, _ID).join(offered, on=_ID, how="left")
     return _echoes(families.filter(_one_is_enough()))
 

@@ -6,14 +6,13 @@ One answer may be a proof, two are none, so nothing after the second is of inter
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, gcd
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _ENOUGH: Final = 2
 _LEAST: Final = 2
@@ -42,92 +41,62 @@ def sums_to(amounts: Sequence[int], target: int, items: int, states: int) -> Ans
 
     Never looks at more than `states` partial sums.
     """
-    budget = _Budget(states)
     order = sorted(range(len(amounts)), key=amounts.__getitem__, reverse=True)
     left, right = order[::2], order[1::2]
-    try:
-        kept = _kept([amounts[n] for n in left], target, items, budget)
-        found = _meet(kept, [amounts[n] for n in right], target, items, budget)
-        masks = tuple(found)
-    except _SpentError:
-        return Answer((), budget.spent, capped=True)
+    kept, spent = _subsets([amounts[n] for n in left], target, items, states)
+    others, more = _subsets([amounts[n] for n in right], target, items, states - spent)
+    if kept is None or others is None:
+        return Answer((), states, capped=True)
+    masks = _meet(_by_sum(kept), others, target, items)
     sets = tuple(sorted(_positions(mask, left, right) for mask in masks))
-    return Answer(sets, budget.spent, capped=False)
+    return Answer(sets, spent + more, capped=False)
 
 
-class _SpentError(Exception):
-    """The budget is spent."""
+def _subsets(
+    amounts: Sequence[int], target: int, items: int, states: int
+) -> tuple[Half | None, int]:
+    """Every sum of up to `items` of the amounts that is not above the target, and what it took.
 
-
-@dataclass(slots=True)
-class _Budget:
-    limit: int
-    spent: int = 0
-
-    def spend(self, states: int) -> None:
-        """Counts states.
-
-        Raises:
-            _SpentError: there are none left; what was counted stays within the limit.
-        """
-        if self.spent + states > self.limit:
-            self.spent = self.limit
-            raise _SpentError
-        self.spent += states
-
-
-def _subsets(amounts: Sequence[int], target: int, items: int, budget: _Budget) -> Half:
-    """Every sum of up to `items` of the amounts that is not above the target."""
+    None where it would take more than `states`.
+    """
     sums: Half = [(0, 0, 0)]
-    for n, amount in enumerate(amounts):
-        bit = 1 << n
-        budget.spend(len(sums))
-        more = [
+    spent, bit = 0, 1
+    for amount in amounts:
+        spent += len(sums)
+        if spent > states:
+            return None, states
+        most = target - amount
+        sums += [
             (total + amount, count + 1, mask | bit)
             for total, count, mask in sums
-            if count < items and total + amount <= target
+            if total <= most and count < items
         ]
-        sums += more
-    return sums
+        bit <<= 1
+    return sums, spent
 
 
-def _kept(
-    amounts: Sequence[int], target: int, items: int, budget: _Budget
-) -> dict[int, list[tuple[int, int]]]:
-    """Sums of one half by amount, fewest items first; of one length two are enough."""
+def _by_sum(sums: Half) -> dict[int, list[tuple[int, int]]]:
+    """How many amounts are in each sum, and which; of one length two are enough."""
     kept: dict[int, list[tuple[int, int]]] = {}
-    for total, count, mask in _subsets(amounts, target, items, budget):
-        same = kept.get(total)
-        if same is None:
-            kept[total] = [(count, mask)]
-        elif sum(count == other for other, _ in same) < _ENOUGH:
-            insort(same, (count, mask))
+    for total, count, mask in sums:
+        same = kept.setdefault(total, [])
+        if len(same) < _ENOUGH or sum(count == other for other, _ in same) < _ENOUGH:
+            same.append((count, mask))
     return kept
 
 
 def _meet(
-    kept: dict[int, list[tuple[int, int]]],
-    amounts: Sequence[int],
-    target: int,
-    items: int,
-    budget: _Budget,
+    kept: dict[int, list[tuple[int, int]]], sums: Half, target: int, items: int
 ) -> list[tuple[int, int]]:
-    """The first two pairs of halves that make up the target."""
+    """The first two pairs of halves that make up the target, those of fewest amounts first."""
     found: list[tuple[int, int]] = []
-    for total, count, mask in _subsets(amounts, target, items, budget):
-        if target - total not in kept:
-            continue
-        for other in _fitting(kept[target - total], _LEAST - count, items - count):
-            found.append((other, mask))
-            if len(found) == _ENOUGH:
-                return found
+    for total, count, mask in sums:
+        for other, other_mask in sorted(kept.get(target - total, ())):
+            if _LEAST <= count + other <= items:
+                found.append((other_mask, mask))
+                if len(found) == _ENOUGH:
+                    return found
     return found
-
-
-def _fitting(same: Sequence[tuple[int, int]], least: int, most: int) -> Iterator[int]:
-    for count, mask in same[: bisect_right(same, most, key=lambda pair: pair[0])]:
-        if count >= least:
-            yield mask
 
 
 def _positions(

@@ -11,15 +11,15 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from itertools import chain, islice
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
 from reconciliation.matching import repeats
-from reconciliation.matching.amount_window import EQUAL, candidates, crowds
-from reconciliation.matching.core import Found, says
+from reconciliation.matching.amount_window import candidates, crowds
+from reconciliation.matching.core import EQUAL, Found, says
 from reconciliation.matching.search import accidents, sums_to
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ SEARCHES: Final = {
 NONE: Final = pl.DataFrame(schema=SEARCHES)
 
 _SIDES: Final[tuple[Side, ...]] = ("bank", "ledger")
-_ITEM: Final = ("account", "way", "row", "amount", "day", "own", "batch")
+_ITEM: Final = ("side", "row", "amount", "day", "own", "batch")
 _LEAST: Final = 2
 
 
@@ -60,13 +60,12 @@ class Item(NamedTuple):
     batch: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(NamedTuple):
     """What came of one target.
 
     Attributes:
         target: the row whose amount was to be made up.
-        count: how many rows could have had a part in it.
+        candidates: how many rows could have had a part in it.
         states: how many partial sums were looked at.
         solutions: up to two sets of rows that make up the amount.
         limit: the budget that stopped the search; None if none did.
@@ -74,7 +73,7 @@ class Search:
     """
 
     target: Item
-    count: int
+    candidates: int
     states: int
     solutions: tuple[tuple[Item, ...], ...]
     limit: str | None
@@ -102,7 +101,7 @@ def find(scene: Scene) -> Sums:
     bound = scene.rules.accident_bound()
     sure: list[Search] = []
     doubtful: list[Search] = []
-    said: list[Search] = []
+    said: list[tuple[object, ...]] = []
     for bank, ledger in _shelves(scene):
         searches = _searched(bank, ledger, scene.rules)
         hits = _uncontested(searches, blocked)
@@ -110,11 +109,11 @@ def find(scene: Scene) -> Sums:
         for hit in hits:
             is_sure = not limited and hit.expected is not None and hit.expected <= bound
             (sure if is_sure else doubtful).append(hit)
-        said += searches
+        said += map(_report, searches)
     return Sums(
         _found(sure),
         _found(doubtful),
-        _reported(said),
+        pl.DataFrame(said, schema=SEARCHES, orient="row"),
     )
 
 
@@ -161,26 +160,23 @@ def _echoes(scene: Scene) -> Found:
 
 def _shelves(scene: Scene) -> Iterable[tuple[list[Item], list[Item]]]:
     """Both sides of each account and direction in which some sum may come out, in order."""
-    bank = _rows(scene.open.bank.filter(~pl.col("returned")))
-    ledger = _rows(scene.open.ledger)
+    bank = _rows("bank", scene.open.bank.filter(~pl.col("returned")))
+    ledger = _rows("ledger", scene.open.ledger)
     worth = _worth_it(bank, ledger, scene.rules.subset_items)
-    shelves = [
-        _grouped(side, frame.join(worth, on=_SHELF, how="semi"))
-        for side, frame in zip(_SIDES, (bank, ledger), strict=True)
-    ]
+    shelves = (_grouped(rows.join(worth, on=_SHELF, how="semi")) for rows in (bank, ledger))
     return zip(*shelves, strict=True)
 
 
 _SHELF: Final = ("account", "way")
 
 
-def _rows(rows: pl.DataFrame) -> pl.DataFrame:
+def _rows(side: Side, rows: pl.DataFrame) -> pl.DataFrame:
     amounts = rows.filter(pl.col("amount") != 0).with_columns(
         way=pl.col("amount").sign(),
         amount=pl.col("amount").abs(),
         day=pl.col("date").dt.epoch("d").cast(pl.Int64),
     )
-    return amounts.select(_ITEM)
+    return amounts.with_columns(side=pl.lit(side)).select(*_SHELF, *_ITEM)
 
 
 def _worth_it(bank: pl.DataFrame, ledger: pl.DataFrame, items: int) -> pl.DataFrame:
@@ -203,10 +199,11 @@ def _within(targets: str, parts: str, items: int) -> pl.Expr:
     return (pl.col(f"count{parts}") >= _LEAST) & above & below
 
 
-def _grouped(side: Side, rows: pl.DataFrame) -> Iterator[list[Item]]:
-    ordered = rows.select(_ITEM).sort("account", "way", "row").iter_rows()
-    for _, group in groupby(ordered, key=itemgetter(0, 1)):
-        yield [Item(side, *row[2:]) for row in group]
+def _grouped(rows: pl.DataFrame) -> Iterator[list[Item]]:
+    ordered = rows.sort(*_SHELF, "row")
+    items = map(Item._make, ordered.select(_ITEM).rows())
+    for count in ordered.select(pl.struct(_SHELF).rle().struct.field("len")).to_series():
+        yield list(islice(items, count))
 
 
 # --- searching -----------------------------------------------------------------------------------
@@ -223,14 +220,21 @@ def _searched(bank: Sequence[Item], ledger: Sequence[Item], rules: Rules) -> lis
     return [search for search in searches if search is not None]
 
 
+_DAY: Final = attrgetter("day")
+_AMOUNT: Final = attrgetter("amount")
+_NAME: Final = itemgetter(0, 1)
+"""Side and row of an item."""
+
+
 class _Stock:
     """Rows of one side by day, with the least and greatest sum of up to `most` of them."""
 
     def __init__(self, items: Sequence[Item], most: int, back: int, ahead: int) -> None:
-        self.items = sorted(items, key=lambda item: (item.day, item.row))
+        # they come by row, and of one day they stay so
+        self.items = sorted(items, key=_DAY)
         self.days = [item.day for item in self.items]
         self.back, self.ahead = back, ahead
-        amounts = sorted(item.amount for item in items)
+        amounts = sorted(map(_AMOUNT, items))
         self.least = amounts[0]
         self.several = len(amounts) >= _LEAST
         self.low, self.high = sum(amounts[:_LEAST]), sum(amounts[-most:])
@@ -277,7 +281,7 @@ class _Desk:
 
     def _sums(self, target: Item, parts: Sequence[Item]) -> Search | None:
         states = max(min(self.rules.subset_states, self.left), 0)
-        amounts = [item.amount for item in parts]
+        amounts = list(map(_AMOUNT, parts))
         answer = sums_to(amounts, target.amount, self.rules.subset_items, states)
         self.left -= answer.states
         sets = tuple(tuple(parts[n] for n in solution) for solution in answer.solutions)
@@ -293,7 +297,7 @@ class _Desk:
 
 
 def _top(parts: Sequence[Item], items: int) -> int:
-    return sum(sorted((item.amount for item in parts), reverse=True)[:items])
+    return sum(sorted(map(_AMOUNT, parts), reverse=True)[:items])
 
 
 def _agree(one: Item, other: Item) -> bool:
@@ -312,15 +316,14 @@ def _uncontested(
     searches: Sequence[Search], blocked: frozenset[tuple[str, int]]
 ) -> Iterator[Search]:
     """Only answers none of whose rows is in any other answer, or spoken for otherwise."""
-    uses = Counter(
-        (item.side, item.row)
-        for search in searches
-        if search.solutions
-        for item in {search.target}.union(*search.solutions)
-    )
+    uses: Counter[tuple[str, int]] = Counter()
+    for search in searches:
+        if search.solutions:
+            # an item of two solutions is used once by the search
+            uses.update({_NAME(i) for i in chain((search.target,), *search.solutions)})
     for search in searches:
         if search.limit is None and len(search.solutions) == 1:
-            members = [(i.side, i.row) for i in (search.target, *search.solutions[0])]
+            members = list(map(_NAME, (search.target, *search.solutions[0])))
             if all(uses[member] == 1 and member not in blocked for member in members):
                 yield search
 
@@ -343,16 +346,8 @@ def _found(hits: Sequence[Search]) -> Found:
     return Found(bank, ledger)
 
 
-def _reported(searches: Sequence[Search]) -> pl.DataFrame:
-    columns = {
-        "side": [search.target.side for search in searches],
-        "row": [search.target.row for search in searches],
-        "limit": [search.limit for search in searches],
-        "candidates": [search.count for search in searches],
-        "states": [search.states for search in searches],
-        "solutions": [len(search.solutions) for search in searches],
-        "expected_accidents": [
-            None if search.expected is None else str(search.expected) for search in searches
-        ],
-    }
-    return pl.DataFrame(columns, schema=SEARCHES)
+def _report(search: Search) -> tuple[object, ...]:
+    """What is said of a search, in the order of `SEARCHES`."""
+    expected = None if search.expected is None else str(search.expected)
+    told = (search.limit, search.candidates, search.states, len(search.solutions), expected)
+    return (search.target.side, search.target.row, *told)

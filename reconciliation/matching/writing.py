@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation.details import described
-from reconciliation.matching.core import digest, label, label_parts
+from reconciliation.matching.core import digest, label, label_parts, measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,86 +75,120 @@ def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.Da
     that share a row decisions first, then by side and member: an order that does not depend on
     what else was matched in the same run.
     """
-    parts = [_members(claim, rows, rules) for claim in claims]
-    return pl.concat(parts).sort("lead", maintain_order=True).select(_MATCHES)
-
-
-def _members(claim: Claim, rows: Sides, rules: Rules) -> pl.DataFrame:
-    """The members of a claim, those of one match in their order, with `lead` to sort them by."""
-    bank, ledger = (
-        _placed(getattr(claim.found, side), getattr(rows, side), side) for side in _SIDES
+    # only numbers are sorted; each text is fetched once, in the order in which it is written
+    told = pl.concat(
+        (side.select(*_NAMED, "amount") for side in (rows.bank, rows.ledger)), rechunk=True
     )
-    members = pl.concat([bank, ledger])
-    if claim.is_pairs:
-        ids = _pair_ids(bank, ledger, claim, rules)
-        named = members.with_columns(pl.concat([ids, ids]), pl.concat([bank["lead"]] * 2))
-    else:
-        named = _grouped(members, claim, rules)
-    return _with_adjustments(named, claim).select(
-        *(name for name in _MATCHES if name not in ("status", "rule")),
-        "lead",
-        status=pl.lit(claim.status),
-        rule=pl.lit(claim.rule),
+    first_line = rows.bank.height
+    parts: list[pl.DataFrame] = []
+    matches: list[pl.DataFrame] = []
+    count = 0
+    for claim in claims:
+        members = _members(claim, first_line)
+        matches.append(_matches(members, told, claim, rules, first_line))
+        parts.append(members.with_columns(pl.col("match") + count))
+        count += matches[-1].height
+    ordered = pl.concat(part.select(_MEMBERS) for part in parts).sort("lead", maintain_order=True)
+    names = pl.concat(matches, rechunk=True)[ordered["match"]]
+    whole = pl.concat([names, told[ordered["place"]], ordered], how="horizontal")
+    return whole.select(
+        *("match_id", "status", "rule", _side(first_line), "account_id", "currency"),
+        member_id=pl.coalesce("charge", "member_id"),
+        allocated_minor=pl.coalesce("allocated", "amount"),
     )
 
 
-_LEDGER_LEADS: Final = 2**32
+_MEMBERS: Final = ("lead", "place", "match", "allocated", "charge")
 
 
-def _placed(found: pl.DataFrame, rows: pl.DataFrame, side: Side) -> pl.DataFrame:
-    """The members of one side, taken by their place: a row's number is its position.
+def _members(claim: Claim, first_line: int) -> pl.DataFrame:
+    """The members of a claim, those of one match in their order.
 
-    `lead` is the member's place in the order of all rows, entries first.
+    A member's `place` is its position among all entries and then all lines; an adjustment stands
+    at its entry's, with the name of its `charge`. `match` numbers the claim's matches, `lead` is
+    the place of a match's first member.
     """
-    taken = rows.select(*_NAMED, "amount")[found["row"]]
-    allocated = found["allocated"] if "allocated" in found.columns else taken["amount"]
-    said = found["name"] if "name" in found.columns else pl.lit(None, dtype=pl.String)
-    first = 0 if side == "bank" else _LEDGER_LEADS
-    return taken.select(
-        found["group"].cast(pl.UInt32),
-        found["row"].cast(pl.UInt64).alias("lead") + first,
-        *_NAMED,
-        allocated.alias("allocated_minor"),
-        pl.lit(side).alias("side"),
-        decision=said,
+    bank, ledger = claim.found.bank, claim.found.ledger
+    number = pl.int_range(pl.len(), dtype=pl.UInt32)
+    parts = [_placed(bank, pl.col("row")), _placed(ledger, pl.col("row") + first_line)]
+    if claim.is_pairs:
+        numbered = [part.with_columns(match=number, lead="group") for part in parts]
+    else:
+        ordered = pl.concat(parts).sort("group", "place")
+        lead = pl.col("place").first().over("group")
+        numbered = [ordered.with_columns(match=pl.col("group").rle_id(), lead=lead)]
+    if claim.adjustments is not None:
+        numbered.append(_charges(claim.adjustments, numbered[0]))
+    return pl.concat(numbered)
+
+
+def _placed(found: pl.DataFrame, place: pl.Expr) -> pl.DataFrame:
+    """The members of one side; `allocated` is null where a match takes all of a row."""
+    decided = "allocated" in found.columns
+    return found.select(
+        pl.col("group").cast(pl.UInt32),
+        place=place.cast(pl.UInt32),
+        allocated="allocated" if decided else pl.lit(None, dtype=pl.Int64),
+        decision="name" if decided else pl.lit(None, dtype=pl.String),
+        charge=pl.lit(None, dtype=pl.String),
     )
 
 
-def _pair_ids(bank: pl.DataFrame, ledger: pl.DataFrame, claim: Claim, rules: Rules) -> pl.Series:
-    pairs = bank.select("account_id", "member_id", line_id=ledger["member_id"])
-    left, right = (
-        label_parts(side, "account_id", member)
-        for side, member in zip(_SIDES, ("member_id", "line_id"), strict=True)
-    )
-    return pairs.select(_id((*left, pl.lit(","), *right), claim, rules)).to_series()
+def _charges(adjustments: pl.DataFrame, entries: pl.DataFrame) -> pl.DataFrame:
+    """What evens a group out, behind its members."""
+    met = entries.join(adjustments, on="group")
+    return met.with_columns(allocated="amount", charge="name").select(entries.columns)
 
 
-def _grouped(members: pl.DataFrame, claim: Claim, rules: Rules) -> pl.DataFrame:
-    """Members of groups of any size by group and place, with the id and the first place of each."""
-    named = pl.when(pl.col("side") == "bank").then(label("bank")).otherwise(label("ledger"))
-    ordered = members.sort("group", "lead")
-    groups = ordered.group_by("group", maintain_order=True).agg(
-        pl.col("lead", "decision").first(), label=named.str.join(",")
-    )
-    ids = groups.select("group", "lead", _id((pl.col("label"),), claim, rules))
-    return ordered.drop("lead").join(ids, on="group", how="left", maintain_order="left")
+def _matches(
+    members: pl.DataFrame, told: pl.DataFrame, claim: Claim, rules: Rules, first_line: int
+) -> pl.DataFrame:
+    """The claim's matches by their number: `match_id`, `status` and `rule`.
 
-
-def _id(labels: Sequence[pl.Expr], claim: Claim, rules: Rules) -> pl.Expr:
-    """Of members, rule and rules version; a decision stays the same match whatever the rules."""
+    The id is of members, rule and rules version; a decision stays the same match whatever the
+    rules.
+    """
+    if claim.is_pairs:
+        named, labels = _pair_labels(claim, told, first_line)
+    else:
+        named, labels = _group_labels(members, told, first_line), [pl.col("label")]
     version = pl.col("decision") if claim.rule == "pin" else pl.lit(rules.version)
-    return digest(pl.concat_str(*labels, pl.lit(f"|{claim.rule}|"), version)).alias("match_id")
+    text = pl.concat_str(*labels, pl.lit(f"|{claim.rule}|"), version)
+    return named.select(match_id=digest(text), status=pl.lit(claim.status), rule=pl.lit(claim.rule))
 
 
-def _with_adjustments(members: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    """The members, what evens a group out behind them."""
-    if claim.adjustments is None:
-        return members
-    first = members.filter(pl.col("side") == "bank")
-    added = first.join(claim.adjustments, on="group").with_columns(
-        allocated_minor="amount", member_id="name", side=pl.lit("adjustment")
+def _pair_labels(
+    claim: Claim, told: pl.DataFrame, first_line: int
+) -> tuple[pl.DataFrame, list[pl.Expr]]:
+    """A row a pair, and what its label is put together from."""
+    entries = told.select("account_id", "member_id")[claim.found.bank["row"]]
+    lines = told["member_id"].gather(claim.found.ledger["row"] + first_line)
+    left = label_parts("bank", "account_id", "member_id")
+    right = label_parts("ledger", "account_id", "line_id")
+    pairs = entries.with_columns(lines.alias("line_id"))
+    return measured(pairs, *pairs.columns), [*left, pl.lit(","), *right]
+
+
+def _group_labels(members: pl.DataFrame, told: pl.DataFrame, first_line: int) -> pl.DataFrame:
+    """Of each match, in their order, the labels of all members, and the decision that made it."""
+    rows = members.filter(pl.col("charge").is_null())
+    named = pl.when(pl.col("place") < first_line).then(label("bank")).otherwise(label("ledger"))
+    known = pl.concat([rows, told[rows["place"]]], how="horizontal")
+    labelled = measured(known, "account_id", "member_id").with_columns(label=named)
+    return labelled.group_by("match", maintain_order=True).agg(
+        pl.col("decision").first(), pl.col("label").str.join(",")
     )
-    return pl.concat([members, added.select(members.columns)])
+
+
+def _side(first_line: int) -> pl.Expr:
+    return (
+        pl.when(pl.col("charge").is_not_null())
+        .then(pl.lit("adjustment"))
+        .when(pl.col("place") < first_line)
+        .then(pl.lit("bank"))
+        .otherwise(pl.lit("ledger"))
+        .alias("side")
+    )
 
 
 # --- cases ---------------------------------------------------------------------------------------
@@ -184,8 +218,11 @@ def written_cases(
 
 def _named(cases: pl.DataFrame, rows: pl.DataFrame, side: Side) -> pl.DataFrame:
     """The members of one side with all that is known of them, taken by their place."""
-    mine = cases.filter(pl.col("side") == side)
-    told = rows.drop("row")[mine["row"]].with_columns(label(side).alias("label"))
+    # in order, for what lies side by side in memory is read many times faster
+    mine = cases.filter(pl.col("side") == side).sort("row")
+    told = measured(rows.drop("row")[mine["row"]], "account_id", "member_id").with_columns(
+        label(side).alias("label")
+    )
     other = rows["member_id"].gather(mine["other"]).alias("other_id")
     return pl.concat([mine, told, other.to_frame()], how="horizontal")
 

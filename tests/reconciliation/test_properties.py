@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections import Counter
 from datetime import date, timedelta
 from hashlib import sha256
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 from reconciliation.breaks import KINDS
 from reconciliation.frames import InputError
-from reconciliation.matching import kernel, own_id
-from reconciliation.matching.core import Scene
+from reconciliation.matching import core, kernel, own_id
+from reconciliation.matching.core import Scene, folded
 from reconciliation.matching.kernel import RULES, ConservationError, Result, match
 from reconciliation.rules import Rules
 from tests.reconciliation.builders import (
@@ -168,6 +169,25 @@ def test_two_empty_columns_are_as_good_as_none(bank: list[Row], ledger: list[Row
     )
     assert full.matches.equals(slim.matches)
     assert full.cases.equals(slim.cases)
+
+
+@settings(deadline=None, max_examples=30)
+@given(ENTRIES, LINES)
+def test_keys_that_share_a_hash_are_told_apart(bank: list[Row], ledger: list[Row]) -> None:
+    apart = run(bank, ledger)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core, "mixed", lambda names: (pl.col(names[0]).hash() * 0).alias("hash"))
+        together = run(bank, ledger)
+    assert apart.matches.equals(together.matches)
+    assert apart.cases.equals(together.cases)
+    assert apart.searches.equals(together.searches)
+
+
+@given(st.text("-aB1/物费Ａ０㈱⼈ ", max_size=8))
+def test_a_text_is_folded_the_same_whichever_way_is_taken(text: str) -> None:
+    normal = unicodedata.normalize("NFKC", text).upper()
+    letters = "".join(letter for letter in normal if letter.isalnum())
+    assert folded(pl.Series([text])).to_list() == [letters or None]
 
 
 def test_a_pass_that_uses_a_row_twice_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
