@@ -6,11 +6,13 @@ same bytes each time.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
@@ -128,6 +130,8 @@ def _in_pool(
 def _begin_worker() -> None:
     """One thread of arithmetic a process, and no process that outlives whom it works for."""
     os.environ["POLARS_MAX_THREADS"] = "1"
+    import_module("reconciliation.shards")  # and Polars with it, behind its setting
+    gc.freeze()  # what is loaded stays: the collector need not look at it again and again
     Thread(target=_end_with_parent, daemon=True).start()
 
 
