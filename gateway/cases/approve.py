@@ -66,12 +66,12 @@ async def approve(
     plan = await plan_of(conn, policy, case, ask, actor.today)
     done = await _carry_out(conn, resolution, plan, actor)
     await _decide(conn, resolution, actor, state="APPROVED", decision_note=said, **done)
-    await restand(conn, case)
     event = Event("APPROVED", actor.name, actor.now, said, resolution_id)
     if resolution.action in _MATCHING:
         await settle_cases(conn, fund_id, [each.row.key for each in plan.taken], event)
     else:
         await note(conn, fund_id, [case.case_id], event)
+    await restand(conn, case)
     return await load_resolution(conn, fund_id, resolution_id)
 
 

@@ -140,11 +140,18 @@ def _posting(resolution: Row) -> Posting:
 
 
 async def restand(conn: AsyncConnection, case: Row) -> None:
-    """Whether the case waits or is at the bank: what the last resolution in force says."""
+    """Whether the case waits or is at the bank: what the last resolution in force says.
+
+    The last is the one whose approval its history has last: two may bear the same moment.
+    """
+    e = t.case_events.c
+    said = sa.and_(*(e[name] == _R[name] for name in ("fund_id", "case_id", "resolution_id")))
     query = (
         sa.select(_R.action, _R.wait_until)
+        .join_from(t.resolutions, t.case_events, said)
         .where(_R.fund_id == case.fund_id, _R.case_id == case.case_id, _R.state == "APPROVED")
-        .order_by(_R.decided_at.desc(), _R.resolution_id.desc())
+        .where(e.kind == "APPROVED")
+        .order_by(e.sequence.desc())
         .limit(1)
     )
     last = (await conn.execute(query)).one_or_none()
