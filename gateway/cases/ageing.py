@@ -41,12 +41,6 @@ def due_day(found: date, working_days: int) -> date:
         return found + working_days * _DAY
 
 
-def escalation_level(policy: CasePolicy, due: date, today: date) -> int:
-    """How often a case that was due on a day is escalated by now, from 0."""
-    over = (today - due).days
-    return sum(over > days for days in policy.escalation_days)
-
-
 class Deadline(NamedTuple):
     """By when cases are due that were found on a day and weigh within bounds."""
 
@@ -183,7 +177,7 @@ def overdue(today: date) -> sa.ColumnElement[bool]:
 
 
 def _level(policy: CasePolicy, today: date) -> sa.ColumnElement[int]:
-    """`escalation_level`, for many."""
+    """How often a case that is late is escalated by now, from 0."""
     over = sa.cast(sa.literal(today), sa.Date) - _C.due_date
     steps = [
         sa.case((sa.cast(over, sa.Integer) > days, 1), else_=0) for days in policy.escalation_days
