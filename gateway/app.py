@@ -167,7 +167,7 @@ async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float)
 
 async def _age(gateway: Gateway, policy: CasePolicy) -> int:
     async with gateway.store.transaction(GATEWAY) as conn:
-        return await age_cases(conn, policy, gateway.clock())
+        return await age_cases(conn, policy, gateway.nights.rules, gateway.clock())
 
 
 def _case_policy(settings: Settings) -> CasePolicy:

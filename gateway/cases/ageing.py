@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.cases.policy import CasePolicy
+    from reconciliation.rules import Rules
 
 GATEWAY_ACTOR: Final = "gateway"
 """Who escalates: nobody in person."""
@@ -67,7 +68,7 @@ _C: Final = t.cases.c
 _TIMING: Final = _C.kind == "timing"
 
 
-async def age_cases(conn: AsyncConnection, policy: CasePolicy, now: datetime) -> int:
+async def age_cases(conn: AsyncConnection, policy: CasePolicy, rules: Rules, now: datetime) -> int:
     """Says by when open cases are due, and escalates those that are late.
 
     A due day is only ever brought forward: by a weight that grew. What is changed by somebody else
@@ -78,7 +79,7 @@ async def age_cases(conn: AsyncConnection, policy: CasePolicy, now: datetime) ->
     """
     today = bank_date(now)
     await _set_deadlines(conn, policy)
-    await _set_transit_ends(conn, policy)
+    await _set_transit_ends(conn, rules)
     escalated = 0
     while (count := await _escalate(conn, policy, today, now)) > 0:
         escalated += count
@@ -116,8 +117,9 @@ def _array(values: list[Any], kind: sa.types.TypeEngine[Any]) -> sa.Cast[Any]:
     return sa.cast(values, pg.ARRAY(kind))
 
 
-async def _set_transit_ends(conn: AsyncConnection, policy: CasePolicy) -> None:
-    end = _C.oldest_date + sa.cast(sa.literal(policy.transit_days), sa.Integer)
+async def _set_transit_ends(conn: AsyncConnection, rules: Rules) -> None:
+    """A line in transit is due when the rules no longer call it so."""
+    end = _C.oldest_date + sa.cast(sa.literal(rules.transit_days), sa.Integer)
     await _bring_forward(conn, sa.select(*_KEY, end.label("due")).where(_TIMING))
 
 

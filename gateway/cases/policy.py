@@ -40,7 +40,6 @@ class CasePolicy(BaseModel):
 
     Attributes:
         due: by weight, the lightest first; the last one is for any weight.
-        transit_days: how long a line in transit may take; only then is its case due.
         escalation_days: a case is escalated each time it is more than so many days past its due
             day: to the assignee's colleagues, to the trustee's checker, to the supervisor.
         write_off_max_minor: the largest difference that one resolution may write off.
@@ -57,7 +56,6 @@ class CasePolicy(BaseModel):
         DueTier(up_to_minor=1_000_000, working_days=5),
         DueTier(up_to_minor=None, working_days=2),
     )
-    transit_days: Days = 5
     escalation_days: Annotated[tuple[Days, ...], Field(max_length=9)] = (0, 3, 7)
     write_off_max_minor: Minor = 100
     write_off_month_minor: Minor = 10_000

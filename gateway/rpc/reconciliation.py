@@ -76,7 +76,7 @@ class ReconciliationServicer(
             run_id = new_id("run-", self.clock())
             done = await self.nights.run(last_day, run_id)
             async with self.store.transaction(GATEWAY) as later:
-                await age_cases(later, self.policy, self.clock())
+                await age_cases(later, self.policy, self.nights.rules, self.clock())
             return pb.StartRunResponse(run=messages.run_message(done))
 
         return await once(self.store, current_caller(), request, pb.StartRunResponse, work)

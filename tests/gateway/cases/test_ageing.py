@@ -17,6 +17,7 @@ from gateway.cases.policy import CasePolicy, DueTier, PolicyError, load_policy
 from gateway.rpc.convert import day
 from gateway.store import GATEWAY
 from gateway.store import tables as t
+from reconciliation.rules import Rules
 from tests.gateway.cases.desk import FUND
 from tests.gateway.support import NOW, TODAY
 
@@ -94,7 +95,7 @@ def test_tiers_rise_and_cover_every_weight() -> None:
 
 async def _age(desk: Desk, now: datetime, policy: CasePolicy = _POLICY) -> int:
     async with desk.store.transaction(GATEWAY) as conn:
-        return await age_cases(conn, policy, now)
+        return await age_cases(conn, policy, Rules(), now)
 
 
 async def _weigh(desk: Desk, case: pb.Case, weight_minor: int) -> None:
