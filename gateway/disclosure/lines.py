@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
+from gateway.disclosure.entry import Line, Mark
+from gateway.disclosure.masking import mask_account, mask_counterparty
 from gateway.domain.errors import not_found
 from gateway.store import tables as t
 
@@ -119,3 +122,29 @@ async def voucher_chunks(
         part = sa.func.substring(_V.content, start + 1, chunk_bytes, type_=sa.LargeBinary)
         query = sa.select(part).where(_V.fund_id == fund_id, _V.sha256 == sha256)
         yield (await conn.execute(query)).scalar_one()
+
+
+def shown(row: Row) -> Line:
+    """A line as owners are shown it and as the log has it: the other side is masked.
+
+    Args:
+        row: of `disclosed_lines`, with the fund's currency.
+    """
+    return Line(
+        fund=f"funds/{row.fund_id}",
+        number=str(row.line_number),
+        book=row.book,
+        category=row.category,
+        summary=row.summary,
+        amount_minor=str(row.amount_minor),
+        running_minor=str(row.running_minor),
+        currency=row.currency,
+        effective_date=row.effective_date.isoformat(),
+        disclosed_at=row.disclosed_at.astimezone(UTC).isoformat(),
+        counterparty=mask_counterparty(row.counterparty_name),
+        counterparty_account=mask_account(row.counterparty_account),
+        vouchers=tuple(row.vouchers),
+        corrects=str(row.corrects or 0),
+        correction_reason=row.correction_reason,
+        signatures=tuple(Mark.model_validate(mark) for mark in row.signatures),
+    )

@@ -89,6 +89,20 @@ def consistency_proof(old_size: int, size: int, read: Nodes) -> list[bytes]:
     return _read_spans(_consistency_spans(old_size, size), read) if old_size else []
 
 
+def inclusion_nodes(index: int, size: int) -> list[Node]:
+    """What `inclusion_proof` reads."""
+    return _flat(_inclusion_spans(index, size))
+
+
+def consistency_nodes(old_size: int, size: int) -> list[Node]:
+    """What `consistency_proof` reads."""
+    return _flat(_consistency_spans(old_size, size)) if old_size else []
+
+
+def _flat(spans: Sequence[tuple[int, int]]) -> list[Node]:
+    return [node for span in spans for node in whole_subtrees(*span)]
+
+
 def _inclusion_spans(index: int, size: int) -> list[tuple[int, int]]:
     """The siblings on the way from the leaf up to the root."""
     spans, start, end = [], 0, size

@@ -16,6 +16,8 @@ HEIGHT: Final = 8
 WIDTH: Final = 1 << HEIGHT
 """Hashes in a full tile, and entries in a full bundle."""
 
+_FULL_BYTES: Final = WIDTH * HASH_BYTES
+
 MAX_ENTRY_BYTES: Final = 0xFFFF
 """The length of an entry stands in two bytes of its bundle."""
 
@@ -89,16 +91,16 @@ def node_in(node: Node, hashes: bytes) -> bytes:
     """The hash of a node, made from the hashes of its tile."""
     depth = node[0] % HEIGHT
     first = (node[1] << depth) % WIDTH
-    span = hashes[first * HASH_BYTES : (first + (1 << depth)) * HASH_BYTES]
-    return folded([span[at : at + HASH_BYTES] for at in range(0, len(span), HASH_BYTES)])
+    return _folded(hashes[first * HASH_BYTES : (first + (1 << depth)) * HASH_BYTES])
 
 
-def folded(hashes: Sequence[bytes]) -> bytes:
+def _folded(hashes: bytes) -> bytes:
     """The hash over a power of two of hashes."""
-    while len(hashes) > 1:
-        pairs = zip(hashes[::2], hashes[1::2], strict=True)
-        hashes = [node_hash(left, right) for left, right in pairs]
-    return hashes[0]
+    level = [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=True)
+        level = [node_hash(left, right) for left, right in pairs]
+    return level[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +140,24 @@ def parse_bundle(data: bytes) -> list[bytes]:
         entries.append(data[at + 2 : end])
         at = end
     return entries
+
+
+def grown(size: int, edge: Mapping[int, bytes], leaves: Sequence[bytes]) -> dict[Tile, bytes]:
+    """The tiles that are new or wider once leaves are added to a tree.
+
+    Args:
+        size: of the tree before.
+        edge: the hashes of its last tile of each level, where that is partial.
+        leaves: hashes of the new leaves.
+    """
+    tiles: dict[Tile, bytes] = {}
+    level, fresh = 0, list(leaves)
+    while fresh:
+        first = (size >> (level * HEIGHT)) // WIDTH
+        hashes = edge.get(level, b"") + b"".join(fresh)
+        parts = [hashes[at : at + _FULL_BYTES] for at in range(0, len(hashes), _FULL_BYTES)]
+        for index, part in enumerate(parts, first):
+            tiles[Tile(level, index, len(part) // HASH_BYTES)] = part
+        fresh = [_folded(part) for part in parts if len(part) == _FULL_BYTES]
+        level += 1
+    return tiles

@@ -24,6 +24,7 @@ from gateway.transparency.tiles import (
     TileNodes,
     bundle,
     bundle_path,
+    grown,
     parse_bundle,
     parse_path,
     tiles_of,
@@ -108,6 +109,21 @@ def test_proofs_come_from_the_tiles_alone(size: int, data: st.DataObject) -> Non
 def test_new_tiles_are_those_that_the_older_tree_had_not(old: int, more: int) -> None:
     before, after = set(tiles_of(old)), set(tiles_of(old + more))
     assert set(tiles_of(old + more, old)) == after - before
+
+
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=8))
+def test_a_tree_that_grows_in_steps_has_the_tiles_of_one_that_was_made_at_once(
+    steps: list[int],
+) -> None:
+    size, tiles = 0, dict[Tile, bytes]()
+    for step in steps:
+        edge = {tile.level: tiles[tile] for tile in set(tiles_of(size)) if tile.width < WIDTH}
+        more = grown(size, edge, LEAVES[size : size + step])
+        assert set(more) == set(tiles_of(size + step, size))
+        tiles |= more
+        size += step
+    whole = _tiles(LEAVES[:size])
+    assert {tile: tiles[tile] for tile in whole} == whole
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
