@@ -12,12 +12,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import httpx
 import sqlalchemy as sa
 import structlog
 
 from gateway.disclosure import log, public
 from gateway.disclosure.entry import line_entry
 from gateway.disclosure.lines import shown
+from gateway.disclosure.witnesses import ForkedError, WitnessAt, ask, keep, last_cosigned
 from gateway.domain.errors import GatewayError, Kind, Reason
 from gateway.store import GATEWAY
 from gateway.store import tables as t
@@ -26,7 +28,7 @@ from gateway.transparency.note import NoteError, open_note, parse_key, parse_not
 from gateway.transparency.tiles import WIDTH, tiles_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -56,12 +58,19 @@ class Keeper:
         clock: the present moment.
         keys: by which logs are signed.
         directory: what is public, one folder a log.
+        witnesses: who is asked to cosign.
     """
 
     store: Store
     clock: Clock
     keys: LogKeys
     directory: Path
+    witnesses: tuple[WitnessAt, ...] = ()
+
+    @property
+    def witness_keys(self) -> Mapping[str, str]:
+        """The key of each witness as it is written, by name."""
+        return {witness.key.name: str(witness.key) for witness in self.witnesses}
 
     async def log_all(self) -> int:
         """Logs what has been disclosed since, and publishes it; returns how many entries came.
@@ -139,6 +148,43 @@ class Keeper:
             end = min(start + _ENTRIES_AT_ONCE, row.size)
             entries = await log.entries(conn, row.log_id, start, end)
             public.write_bundles(directory, start, entries)
+
+    # --- witnesses ------------------------------------------------------------------------------
+
+    async def ask_witnesses(self) -> int:
+        """Shows each log to each witness that has not cosigned its last tree; returns how often.
+
+        A witness that cannot be reached is asked again the next time, and holds up nobody.
+
+        Raises:
+            GatewayError: LOG_BROKEN if a witness has seen what the database has not.
+        """
+        if not self.witnesses:
+            return 0
+        asked = 0
+        async with httpx.AsyncClient() as client, self.store.snapshot(GATEWAY) as conn:
+            for row in await log.all_logs(conn):
+                for witness in self.witnesses:
+                    asked += await self._ask(conn, client, row, witness)
+        if asked:
+            await self.publish_all()
+        return asked
+
+    async def _ask(
+        self, conn: AsyncConnection, client: httpx.AsyncClient, row: Row, witness: WitnessAt
+    ) -> int:
+        if await last_cosigned(conn, row.log_id, witness) >= row.size:
+            return 0
+        try:
+            line = await ask(conn, client, row, witness)
+        except ForkedError as error:
+            raise broken(row.log_id, str(error)) from None
+        except (httpx.HTTPError, NoteError) as error:
+            logger.warning("witness_silent", witness=witness.key.name, cause=type(error).__name__)
+            return 0
+        async with self.store.transaction(GATEWAY) as writing:
+            await keep(writing, row, witness, line)
+        return 1
 
     # --- believing ------------------------------------------------------------------------------
 

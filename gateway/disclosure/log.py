@@ -191,15 +191,30 @@ async def all_logs(conn: AsyncConnection) -> Sequence[Row]:
 
 async def signed(conn: AsyncConnection, log_id: str) -> str:
     """The last checkpoint with every cosignature that has come for it."""
-    point, line = t.checkpoints.c, t.cosignatures.c
-    query = sa.select(point.size, point.note).where(point.log_id == log_id)
-    last = (await conn.execute(query.order_by(point.size.desc()).limit(1))).one()
-    lines = await conn.execute(
-        sa.select(line.line)
-        .where(line.log_id == log_id, line.size == last.size)
-        .order_by(line.witness)
+    points = t.checkpoints.c
+    query = sa.select(sa.func.max(points.size)).where(points.log_id == log_id)
+    return await _checkpoint(conn, log_id, (await conn.execute(query)).scalar_one())
+
+
+async def signed_over(conn: AsyncConnection, log_id: str, index: int) -> str:
+    """The last checkpoint over an entry that a witness has cosigned, or else the last of all."""
+    lines = t.cosignatures.c
+    query = sa.select(sa.func.max(lines.size)).where(lines.log_id == log_id, lines.size > index)
+    size = (await conn.execute(query)).scalar_one()
+    return await (signed(conn, log_id) if size is None else _checkpoint(conn, log_id, size))
+
+
+async def _checkpoint(conn: AsyncConnection, log_id: str, size: int) -> str:
+    points, lines = t.checkpoints.c, t.cosignatures.c
+    note = await conn.execute(
+        sa.select(points.note).where(points.log_id == log_id, points.size == size)
     )
-    return str(last.note) + "".join(lines.scalars())
+    cosigned = await conn.execute(
+        sa.select(lines.line)
+        .where(lines.log_id == log_id, lines.size == size)
+        .order_by(lines.witness)
+    )
+    return str(note.scalar_one()) + "".join(cosigned.scalars())
 
 
 async def tiles(conn: AsyncConnection, log_id: str, wanted: Iterable[Tile]) -> dict[Tile, bytes]:

@@ -117,6 +117,7 @@ METHODS: Final[Mapping[str, frozenset[Role]]] = {
         {
             "ListDisclosedLines": _ALL,
             "GetVoucher": _ALL,
+            "GetLineProof": _ALL,
         },
     ),
     **_service(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,6 +17,7 @@ from gateway.disclosure.lines import (
     voucher_chunks,
 )
 from gateway.disclosure.masking import mask_account, mask_counterparty
+from gateway.disclosure.proving import prove_line
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import day, day_of, enum_name, fund_id_of, moment, money, split_name
 from gateway.rpc.paging import next_token, page_of
@@ -40,10 +41,12 @@ class DisclosureServicer(DisclosureServiceServicer):
     Attributes:
         store: the database.
         clock: the present moment.
+        witness_keys: of the witnesses that are asked, by name.
     """
 
     store: Store
     clock: Clock
+    witness_keys: Mapping[str, str] = field(default_factory=dict)
 
     async def ListDisclosedLines(  # noqa: N802 - the contract's name
         self,
@@ -74,6 +77,17 @@ class DisclosureServicer(DisclosureServiceServicer):
             yield disclosure_service_pb2.GetVoucherResponse(voucher=voucher_message(row))
             async for chunk in voucher_chunks(conn, fund_id, sha256, row.size_bytes, CHUNK_BYTES):
                 yield disclosure_service_pb2.GetVoucherResponse(content=chunk)
+
+    async def GetLineProof(  # noqa: N802 - the contract's name
+        self,
+        request: disclosure_service_pb2.GetLineProofRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> disclosure_service_pb2.GetLineProofResponse:
+        """The file that proves a line."""
+        fund_id, number = split_name(request.name, "funds/{}/lines/{}")
+        async with self.store.snapshot(current_caller().scope) as conn:
+            proof = await prove_line(conn, fund_id, int(number), self.witness_keys)
+        return disclosure_service_pb2.GetLineProofResponse(proof=proof)
 
 
 def _filter(request: disclosure_service_pb2.ListDisclosedLinesRequest) -> LineFilter:

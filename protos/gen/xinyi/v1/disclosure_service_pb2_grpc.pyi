@@ -39,6 +39,10 @@ class DisclosureServiceStub:
     """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
     estate.
     """
+    GetLineProof: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetLineProofRequest, _disclosure_service_pb2.GetLineProofResponse]
+    """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
+    RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+    """
 
 @_typing.type_check_only
 class DisclosureServiceAsyncStub(DisclosureServiceStub):
@@ -50,6 +54,10 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     GetVoucher: _aio.UnaryStreamMultiCallable[_disclosure_service_pb2.GetVoucherRequest, _disclosure_service_pb2.GetVoucherResponse]  # type: ignore[assignment]
     """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
     estate.
+    """
+    GetLineProof: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetLineProofRequest, _disclosure_service_pb2.GetLineProofResponse]  # type: ignore[assignment]
+    """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
+    RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
     """
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -71,6 +79,16 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_disclosure_service_pb2.GetVoucherResponse], _abc.AsyncIterator[_disclosure_service_pb2.GetVoucherResponse]]:
         """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
         estate.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLineProof(
+        self,
+        request: _disclosure_service_pb2.GetLineProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.GetLineProofResponse, _abc.Awaitable[_disclosure_service_pb2.GetLineProofResponse]]:
+        """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
+        RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
         """
 
 def add_DisclosureServiceServicer_to_server(servicer: DisclosureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
