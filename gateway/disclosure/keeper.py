@@ -19,6 +19,7 @@ import structlog
 from gateway.disclosure import log, public
 from gateway.disclosure.entry import line_entry
 from gateway.disclosure.lines import shown
+from gateway.disclosure.verify_page import verify_page
 from gateway.disclosure.witnesses import ForkedError, WitnessAt, ask, keep, last_cosigned
 from gateway.domain.errors import GatewayError, Kind, Reason
 from gateway.store import GATEWAY
@@ -91,6 +92,7 @@ class Keeper:
 
     async def publish_all(self) -> None:
         """Brings the public files of every log up to its last checkpoint."""
+        public.write_page(self.directory, verify_page())
         async with self.store.snapshot(GATEWAY) as conn:
             for row in await log.all_logs(conn):
                 await self._publish(conn, row)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gateway.transparency.tiles import Tile
 
 CHECKPOINT: Final = "checkpoint"
-KEY: Final = "key"
+PAGE: Final = "verify.html"
+"""Checks a proof in a browser; stands beside the logs."""
 
 
 def write_tiles(directory: Path, tiles: Mapping[Tile, bytes]) -> None:
@@ -38,6 +39,15 @@ def write_checkpoint(directory: Path, note: str) -> None:
     """Replaces the checkpoint, at once and on disk; what it promises must be there before."""
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / CHECKPOINT, note.encode())
+
+
+def write_page(directory: Path, page: str) -> None:
+    """Puts the page there, unless it is there already."""
+    path = directory / PAGE
+    content = page.encode()
+    if not path.exists() or path.read_bytes() != content:
+        directory.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from gateway.disclosure.entry import line_entry
 from gateway.disclosure.keeper import Keeper
 from gateway.disclosure.keys import LogKeys
 from gateway.disclosure.lines import shown
+from gateway.disclosure.verify_page import verify_page
 from gateway.domain.errors import GatewayError, Reason
 from gateway.store import GATEWAY
 from gateway.store import tables as t
@@ -84,6 +85,14 @@ async def test_each_line_is_logged_as_owners_are_shown_it(world: World, keeper: 
         assert entries == [line_entry(shown(row), row.salt.bytes) for row in rows]
     note = parse_note((keeper.directory / "trustee" / "checkpoint").read_text())
     assert open_note(note, [parse_key(await key_of(world))])
+
+
+async def test_the_page_that_checks_proofs_stands_beside_the_logs(
+    world: World, keeper: Keeper
+) -> None:
+    await world.fund()
+    await keeper.log_all()
+    assert (keeper.directory / "verify.html").read_text() == verify_page()
 
 
 async def test_nothing_new_leaves_everything_as_it_was(world: World, keeper: Keeper) -> None:
