@@ -118,6 +118,7 @@ METHODS: Final[Mapping[str, frozenset[Role]]] = {
             "ListDisclosedLines": _ALL,
             "GetVoucher": _ALL,
             "GetLineProof": _ALL,
+            "GetFundSummary": _ALL,
         },
     ),
     **_service(

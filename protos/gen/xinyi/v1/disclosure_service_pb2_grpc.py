@@ -50,6 +50,11 @@ class DisclosureServiceStub:
                 request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofResponse.FromString,
                 _registered_method=True)
+        self.GetFundSummary = channel.unary_unary(
+                '/xinyi.v1.DisclosureService/GetFundSummary',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.FromString,
+                _registered_method=True)
 
 
 class DisclosureServiceServicer:
@@ -79,6 +84,13 @@ class DisclosureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFundSummary(self, request, context):
+        """Income and cost of a fund by kind and by month, for each book. Callers: all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DisclosureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +108,11 @@ def add_DisclosureServiceServicer_to_server(servicer, server):
                     servicer.GetLineProof,
                     request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofResponse.SerializeToString,
+            ),
+            'GetFundSummary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFundSummary,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +197,33 @@ class DisclosureService:
             '/xinyi.v1.DisclosureService/GetLineProof',
             xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofRequest.SerializeToString,
             xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFundSummary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetFundSummary',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

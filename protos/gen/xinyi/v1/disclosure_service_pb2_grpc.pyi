@@ -43,6 +43,8 @@ class DisclosureServiceStub:
     """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
     RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
     """
+    GetFundSummary: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetFundSummaryRequest, _disclosure_service_pb2.GetFundSummaryResponse]
+    """Income and cost of a fund by kind and by month, for each book. Callers: all."""
 
 @_typing.type_check_only
 class DisclosureServiceAsyncStub(DisclosureServiceStub):
@@ -59,6 +61,8 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
     RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
     """
+    GetFundSummary: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetFundSummaryRequest, _disclosure_service_pb2.GetFundSummaryResponse]  # type: ignore[assignment]
+    """Income and cost of a fund by kind and by month, for each book. Callers: all."""
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
     """The live account book (公示账本), to the fen: read only, masked. Nothing here names a private person."""
@@ -90,5 +94,13 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
         RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
         """
+
+    @_abc_1.abstractmethod
+    def GetFundSummary(
+        self,
+        request: _disclosure_service_pb2.GetFundSummaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.GetFundSummaryResponse, _abc.Awaitable[_disclosure_service_pb2.GetFundSummaryResponse]]:
+        """Income and cost of a fund by kind and by month, for each book. Callers: all."""
 
 def add_DisclosureServiceServicer_to_server(servicer: DisclosureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
