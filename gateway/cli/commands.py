@@ -11,6 +11,7 @@ from gateway.cli import (
     ledger,
     line,
     match,
+    notice,
     party,
     payment,
     proof,
@@ -61,6 +62,7 @@ app.add_typer(reconcile.app, name="reconcile", rich_help_panel=OPERATOR)
 remote(app, "whoami", EVERYONE)(party.whoami)
 app.add_typer(witness.app, name="witness", rich_help_panel=SUPERVISOR)
 offline(app, "verify", EVERYONE)(proof.verify)
+remote(app, "notice", EVERYONE)(notice.notice)
 app.add_typer(proof.app, name="proof", rich_help_panel=EVERYONE)
 app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)
 app.add_typer(fund.app, name="fund", rich_help_panel=EVERYONE)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from gateway.disclosure import log
 from gateway.disclosure.line_proof import Shown, written
-from gateway.disclosure.lines import shown
+from gateway.disclosure.lines import fund_currency, shown
 from gateway.domain.errors import Reason, not_found, precondition
 from gateway.store import tables as t
 from gateway.transparency.checkpoint import parse_checkpoint
@@ -49,6 +49,26 @@ async def prove_line(
     keys = tuple(key for name, key in sorted(witness_keys.items()) if name in cosigned)
     line = Shown(shown(row), row.salt.bytes, logged.key, keys)
     return written(line, logged.entry_index, hashes, note)
+
+
+async def fund_checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, str]:
+    """The last checkpoint of the log that has the fund's lines, and the log's key.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope, LINE_NOT_LOGGED
+            before that log's first line.
+    """
+    await fund_currency(conn, fund_id)
+    query = (
+        sa.select(t.logs)
+        .join_from(t.logs, t.funds, t.logs.c.log_id == t.funds.c.trustee_id)
+        .where(t.funds.c.fund_id == fund_id)
+    )
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        message = "nothing of this trust company is logged yet"
+        raise precondition(Reason.LINE_NOT_LOGGED, f"funds/{fund_id}", message)
+    return await log.signed(conn, row.log_id), row.key
 
 
 async def _line(conn: AsyncConnection, fund_id: str, number: int) -> Row:

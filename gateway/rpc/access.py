@@ -119,6 +119,7 @@ METHODS: Final[Mapping[str, frozenset[Role]]] = {
             "GetVoucher": _ALL,
             "GetLineProof": _ALL,
             "GetFundSummary": _ALL,
+            "GetCheckpoint": _ALL,
         },
     ),
     **_service(

@@ -18,7 +18,7 @@ from gateway.disclosure.lines import (
     voucher_chunks,
 )
 from gateway.disclosure.masking import mask_account, mask_counterparty
-from gateway.disclosure.proving import prove_line
+from gateway.disclosure.proving import fund_checkpoint, prove_line
 from gateway.disclosure.summary import Period, fund_summary
 from gateway.domain.errors import Reason, invalid
 from gateway.rpc.caller import current_caller
@@ -98,6 +98,16 @@ class DisclosureServicer(DisclosureServiceServicer):
         return disclosure_service_pb2.GetFundSummaryResponse(
             books=(_book(book, summary.currency) for book in summary.books)
         )
+
+    async def GetCheckpoint(  # noqa: N802 - the contract's name
+        self,
+        request: disclosure_service_pb2.GetCheckpointRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> disclosure_service_pb2.GetCheckpointResponse:
+        """The last signed tree of a fund's log."""
+        async with self.store.snapshot(current_caller().scope) as conn:
+            checkpoint, key = await fund_checkpoint(conn, fund_id_of(request.parent))
+        return disclosure_service_pb2.GetCheckpointResponse(checkpoint=checkpoint, log_key=key)
 
     async def GetLineProof(  # noqa: N802 - the contract's name
         self,

@@ -55,6 +55,11 @@ class DisclosureServiceStub:
                 request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.FromString,
                 _registered_method=True)
+        self.GetCheckpoint = channel.unary_unary(
+                '/xinyi.v1.DisclosureService/GetCheckpoint',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.FromString,
+                _registered_method=True)
 
 
 class DisclosureServiceServicer:
@@ -91,6 +96,13 @@ class DisclosureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCheckpoint(self, request, context):
+        """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DisclosureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +125,11 @@ def add_DisclosureServiceServicer_to_server(servicer, server):
                     servicer.GetFundSummary,
                     request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.SerializeToString,
+            ),
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +241,33 @@ class DisclosureService:
             '/xinyi.v1.DisclosureService/GetFundSummary',
             xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.SerializeToString,
             xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetCheckpoint',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

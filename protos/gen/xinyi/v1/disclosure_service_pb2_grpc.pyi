@@ -45,6 +45,8 @@ class DisclosureServiceStub:
     """
     GetFundSummary: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetFundSummaryRequest, _disclosure_service_pb2.GetFundSummaryResponse]
     """Income and cost of a fund by kind and by month, for each book. Callers: all."""
+    GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetCheckpointRequest, _disclosure_service_pb2.GetCheckpointResponse]
+    """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
 
 @_typing.type_check_only
 class DisclosureServiceAsyncStub(DisclosureServiceStub):
@@ -63,6 +65,8 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     """
     GetFundSummary: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetFundSummaryRequest, _disclosure_service_pb2.GetFundSummaryResponse]  # type: ignore[assignment]
     """Income and cost of a fund by kind and by month, for each book. Callers: all."""
+    GetCheckpoint: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetCheckpointRequest, _disclosure_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
+    """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
     """The live account book (公示账本), to the fen: read only, masked. Nothing here names a private person."""
@@ -102,5 +106,13 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_disclosure_service_pb2.GetFundSummaryResponse, _abc.Awaitable[_disclosure_service_pb2.GetFundSummaryResponse]]:
         """Income and cost of a fund by kind and by month, for each book. Callers: all."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpoint(
+        self,
+        request: _disclosure_service_pb2.GetCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.GetCheckpointResponse, _abc.Awaitable[_disclosure_service_pb2.GetCheckpointResponse]]:
+        """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
 
 def add_DisclosureServiceServicer_to_server(servicer: DisclosureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
