@@ -22,6 +22,9 @@ from gateway.bank.inbox import Inbox
 from gateway.cases.ageing import age_cases
 from gateway.cases.policy import CasePolicy, load_policy
 from gateway.clock import system_clock
+from gateway.disclosure.keeper import Keeper
+from gateway.disclosure.keys import LogKeys
+from gateway.disclosure.witnesses import load_witnesses
 from gateway.night import Nights
 from gateway.night.schedule import Schedule
 from gateway.payments.deadlines import expire, lose_track
@@ -54,6 +57,10 @@ _NIGHT_POLL_S: Final = 30.0
 """Pause between two looks whether the night is due."""
 _CASES_POLL_S: Final = 60.0
 """Pause between two looks which cases have become late."""
+_LOG_POLL_S: Final = 1.0
+"""Pause between two looks for lines that no log has yet."""
+_WITNESS_POLL_S: Final = 10.0
+"""Pause between two rounds to the witnesses."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +76,7 @@ class Gateway:
         inbox: what comes from them.
         inquirer: what they are asked.
         nights: what reconciles it.
+        keeper: what logs its disclosed lines.
         clock: its present moment.
     """
 
@@ -78,6 +86,7 @@ class Gateway:
     inbox: Inbox
     inquirer: Inquirer
     nights: Nights
+    keeper: Keeper
     clock: Clock
 
     async def work(self) -> int:
@@ -121,8 +130,9 @@ async def running(
     """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
     store, banks = open_store(database_url), _banks(settings)
     nights = _nights(settings, store, clock)
+    keeper = _keeper(settings, store, clock)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    registrations = _services(store, clock, banks, nights, settings)
+    registrations = _services(store, clock, banks, nights, keeper, settings)
     server, port = build_server(settings.listen, tls, store, clock, registrations)
     await server.start()
     try:
@@ -133,6 +143,7 @@ async def running(
             Inbox(store, clock, banks),
             Inquirer(store, clock, banks),
             nights,
+            keeper,
             clock,
         )
     finally:
@@ -150,6 +161,8 @@ async def serve(settings: Settings, database_url: str) -> None:
         # Apart from each other: a long night holds up no file to a bank.
         async with asyncio.TaskGroup() as both:
             both.create_task(_repeat("round", gateway.work, pause_s))
+            both.create_task(_repeat("log", gateway.keeper.log_all, _LOG_POLL_S))
+            both.create_task(_repeat("witnesses", gateway.keeper.ask_witnesses, _WITNESS_POLL_S))
             both.create_task(_repeat("night", nights.run_due, _NIGHT_POLL_S))
             both.create_task(_repeat("cases", partial(_age, gateway, policy), _CASES_POLL_S))
 
@@ -187,8 +200,19 @@ def _nights(settings: Settings, store: Store, clock: Clock) -> Nights:
     )
 
 
+def _keeper(settings: Settings, store: Store, clock: Clock) -> Keeper:
+    keys = LogKeys(settings.log_keys_dir, settings.log_origin)
+    witnesses = () if settings.witnesses is None else load_witnesses(settings.witnesses)
+    return Keeper(store, clock, keys, settings.public_dir, witnesses)
+
+
 def _services(
-    store: Store, clock: Clock, banks: Banks, nights: Nights, settings: Settings
+    store: Store,
+    clock: Clock,
+    banks: Banks,
+    nights: Nights,
+    keeper: Keeper,
+    settings: Settings,
 ) -> Sequence[Callable[[grpc.aio.Server], None]]:
     payments = PaymentServicer(store, clock, banks, settings.environment, settings.payment_ttl)
     files = BankServicer(store, clock, banks, settings.answer_due)
@@ -200,7 +224,7 @@ def _services(
         partial(bank_grpc.add_BankServiceServicer_to_server, files),
         partial(
             disclosure_grpc.add_DisclosureServiceServicer_to_server,
-            DisclosureServicer(store, clock),
+            DisclosureServicer(store, clock, keeper.witness_keys),
         ),
         partial(
             reconciliation_grpc.add_ReconciliationServiceServicer_to_server,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 Clock = Callable[[], datetime]
@@ -21,3 +21,8 @@ def system_clock() -> datetime:
 def bank_date(moment: datetime) -> date:
     """The banks' calendar day of a moment."""
     return moment.astimezone(BANK_ZONE).date()
+
+
+def end_of(day: date) -> datetime:
+    """The moment at which a day of the banks' calendar is over."""
+    return datetime.combine(day + timedelta(days=1), time(), BANK_ZONE)

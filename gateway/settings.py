@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         rules: the reconciliation's rules, a TOML or JSON file; None for the default rules.
         night_engine: where a night's shards are worked on: processes of this machine, or Ray.
         ray_address: of the Ray cluster; empty for Ray on this machine alone.
+        log_origin: how the names of the logs of disclosed lines begin, such as
+            ``trust.example/xinyi``; the trust company's id follows. A log keeps its name for ever.
+        witnesses: the witnesses of these logs, a TOML file; None for none.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -57,12 +60,24 @@ class Settings(BaseSettings):
     rules: Path | None = None
     night_engine: Literal["local", "ray"] = "local"
     ray_address: str = ""
+    log_origin: str = Field(default="xinyi.localhost", pattern=r"^[a-z0-9][a-z0-9./-]{0,200}$")
+    witnesses: Path | None = None
     poll_interval: timedelta = timedelta(seconds=1)
 
     @property
     def nights_dir(self) -> Path:
         """One folder a run of the night: what it was given and what came of it."""
         return self.data_dir / "nights"
+
+    @property
+    def log_keys_dir(self) -> Path:
+        """The private key of each log, one PEM file."""
+        return self.data_dir / "log-keys"
+
+    @property
+    def public_dir(self) -> Path:
+        """What anybody may read, as plain files: one folder a log."""
+        return self.data_dir / "public" / "log"
 
     @property
     def banks_dir(self) -> Path:

@@ -11,16 +11,28 @@ from gateway.cli import (
     ledger,
     line,
     match,
+    notice,
     party,
     payment,
+    proof,
     reconcile,
     resolution,
     rule,
     run,
     start,
     voucher,
+    witness,
 )
-from gateway.cli.frame import EVERYONE, FIRM, OPERATOR, SIGNERS, TRUSTEE, remote
+from gateway.cli.frame import (
+    EVERYONE,
+    FIRM,
+    OPERATOR,
+    SIGNERS,
+    SUPERVISOR,
+    TRUSTEE,
+    offline,
+    remote,
+)
 
 app = typer.Typer(
     name="xinyi",
@@ -48,6 +60,10 @@ app.add_typer(match.app, name="match", rich_help_panel=OPERATOR)
 app.add_typer(rule.app, name="rule", rich_help_panel=OPERATOR)
 app.add_typer(reconcile.app, name="reconcile", rich_help_panel=OPERATOR)
 remote(app, "whoami", EVERYONE)(party.whoami)
+app.add_typer(witness.app, name="witness", rich_help_panel=SUPERVISOR)
+offline(app, "verify", EVERYONE)(proof.verify)
+remote(app, "notice", EVERYONE)(notice.notice)
+app.add_typer(proof.app, name="proof", rich_help_panel=EVERYONE)
 app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)
 app.add_typer(fund.app, name="fund", rich_help_panel=EVERYONE)
 app.add_typer(estate.app, name="estate", rich_help_panel=EVERYONE)

@@ -30,6 +30,7 @@ FIRM: Final = "Property firm 物业公司"
 SIGNERS: Final = "Signers 签署人"
 TRUSTEE: Final = "Trustee 受托人"
 OPERATOR: Final = "Operator 运维"
+SUPERVISOR: Final = "Supervisor 监察人"
 EVERYONE: Final = "Everyone 所有人"
 
 _Offline = Callable[..., int | None]
@@ -37,7 +38,7 @@ _Remote = Callable[..., Awaitable[int | None]]
 _COMMON = "Common options"
 _PEOPLE_LISTED = 50
 
-_As = Annotated[
+As = Annotated[
     str | None,
     typer.Option(
         "--as",
@@ -106,7 +107,7 @@ def remote(app: typer.Typer, name: str, panel: str | None = None) -> Callable[[_
 
             return asyncio.run(connected())
 
-        _register(app, name, panel, body, run, {"who": _As, "lang": _Lang, "json": _Json})
+        _register(app, name, panel, body, run, {"who": As, "lang": _Lang, "json": _Json})
 
     return register
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
+from gateway.clock import end_of
+from gateway.disclosure.entry import Line, Mark
+from gateway.disclosure.masking import mask_account, mask_counterparty
 from gateway.domain.errors import not_found
 from gateway.store import tables as t
 
@@ -37,7 +41,8 @@ class LineFilter:
         book: ``COMMON`` or ``MAINTENANCE``.
         first_date: lines that count for this day or a later one.
         last_date: lines that count for this day or an earlier one.
-        state: ``PENDING``, ``SETTLED`` or ``REVERSED``.
+        state: ``PENDING``, ``SETTLED`` or ``REVERSED``; not together with `disclosed_by`.
+        disclosed_by: lines as they stood at the end of this day, and those alone (回头看).
     """
 
     fund_id: str
@@ -45,6 +50,7 @@ class LineFilter:
     first_date: date | None = None
     last_date: date | None = None
     state: str = ""
+    disclosed_by: date | None = None
 
 
 def state_of(line: Row) -> str:
@@ -63,13 +69,34 @@ async def list_lines(
         GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope.
     """
     currency = await fund_currency(conn, chosen.fund_id)
+    columns = _L if chosen.disclosed_by is None else _as_of(chosen.disclosed_by)
     query = (
-        sa.select(t.disclosed_lines, sa.literal(currency).label("currency"))
+        sa.select(*columns, sa.literal(currency).label("currency"))
         .where(_L.fund_id == chosen.fund_id, _L.line_number > after, *_conditions(chosen))
         .order_by(_L.line_number)
         .limit(limit)
     )
     return (await conn.execute(query)).all()
+
+
+def _as_of(day: date) -> Iterator[sa.ColumnElement[Any]]:
+    """The columns of a line, of which those that change as they were at the end of a past day."""
+    later = t.disclosed_lines.alias()
+    corrected = sa.exists().where(
+        later.c.fund_id == _L.fund_id,
+        later.c.line_number == _L.corrected_by,
+        later.c.disclosed_at < end_of(day),
+    )
+    # A line that was voided together with its correction was closed without a date of the bank's.
+    closed_on = sa.func.coalesce(_L.bank_value_date, _L.match_date)
+    then: dict[str, sa.ColumnElement[Any]] = {
+        "corrected_by": sa.case((corrected, _L.corrected_by)),
+        "settled": sa.func.coalesce(_L.settled & (closed_on <= day), sa.false()),
+        "bank_value_date": sa.case((_L.bank_value_date <= day, _L.bank_value_date)),
+        "match_date": sa.case((_L.match_date <= day, _L.match_date)),
+    }
+    for column in _L:
+        yield then[column.name].label(column.name) if column.name in then else column
 
 
 def _conditions(chosen: LineFilter) -> Iterator[sa.ColumnElement[bool]]:
@@ -81,6 +108,8 @@ def _conditions(chosen: LineFilter) -> Iterator[sa.ColumnElement[bool]]:
         yield _L.effective_date <= chosen.last_date
     if chosen.state:
         yield _STATES[chosen.state]
+    if chosen.disclosed_by is not None:
+        yield _L.disclosed_at < end_of(chosen.disclosed_by)
 
 
 async def fund_currency(conn: AsyncConnection, fund_id: str) -> str:
@@ -119,3 +148,29 @@ async def voucher_chunks(
         part = sa.func.substring(_V.content, start + 1, chunk_bytes, type_=sa.LargeBinary)
         query = sa.select(part).where(_V.fund_id == fund_id, _V.sha256 == sha256)
         yield (await conn.execute(query)).scalar_one()
+
+
+def shown(row: Row) -> Line:
+    """A line as owners are shown it and as the log has it: the other side is masked.
+
+    Args:
+        row: of `disclosed_lines`, with the fund's currency.
+    """
+    return Line(
+        fund=f"funds/{row.fund_id}",
+        number=str(row.line_number),
+        book=row.book,
+        category=row.category,
+        summary=row.summary,
+        amount_minor=str(row.amount_minor),
+        running_minor=str(row.running_minor),
+        currency=row.currency,
+        effective_date=row.effective_date.isoformat(),
+        disclosed_at=row.disclosed_at.astimezone(UTC).isoformat(),
+        counterparty=mask_counterparty(row.counterparty_name),
+        counterparty_account=mask_account(row.counterparty_account),
+        vouchers=tuple(row.vouchers),
+        corrects=str(row.corrects or 0),
+        correction_reason=row.correction_reason,
+        signatures=tuple(Mark.model_validate(mark) for mark in row.signatures),
+    )

@@ -81,6 +81,9 @@ class Reason(StrEnum):
     RUN_IN_PROGRESS = "RUN_IN_PROGRESS"
     ITEM_NOT_OPEN = "ITEM_NOT_OPEN"
     MATCH_UNEVEN = "MATCH_UNEVEN"
+    LOG_BROKEN = "LOG_BROKEN"
+    LINE_NOT_LOGGED = "LINE_NOT_LOGGED"
+    DATA_ERASED = "DATA_ERASED"
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
@@ -129,6 +132,9 @@ MESSAGES_ZH: Mapping[Reason, str] = {
     Reason.RUN_IN_PROGRESS: "同一日期的对账正在进行",
     Reason.ITEM_NOT_OPEN: "流水或明细已匹配，或未决金额不足",
     Reason.MATCH_UNEVEN: "两侧金额不等、不属同一账户，或不构成匹配",
+    Reason.LOG_BROKEN: "公示日志与已公开的不一致，已停止服务",
+    Reason.LINE_NOT_LOGGED: "该明细尚未记入公示日志，请稍后再试",
+    Reason.DATA_ERASED: "该明细的个人信息已依法删除，无法再出具证明",
     Reason.DEADLINE_TOO_SHORT: "剩余时间不足以完成请求",
     Reason.LIMIT_EXCEEDED: "超出数量或大小限制",
     Reason.STORE_UNAVAILABLE: "系统暂时无法处理，请用同一请求编号重试",

@@ -117,6 +117,9 @@ METHODS: Final[Mapping[str, frozenset[Role]]] = {
         {
             "ListDisclosedLines": _ALL,
             "GetVoucher": _ALL,
+            "GetLineProof": _ALL,
+            "GetFundSummary": _ALL,
+            "GetCheckpoint": _ALL,
         },
     ),
     **_service(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from xinyi.v1 import common_pb2, disclosure_service_pb2
 from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceServicer
@@ -17,6 +18,9 @@ from gateway.disclosure.lines import (
     voucher_chunks,
 )
 from gateway.disclosure.masking import mask_account, mask_counterparty
+from gateway.disclosure.proving import fund_checkpoint, prove_line
+from gateway.disclosure.summary import Period, fund_summary
+from gateway.domain.errors import Reason, invalid
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import day, day_of, enum_name, fund_id_of, moment, money, split_name
 from gateway.rpc.paging import next_token, page_of
@@ -26,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import date
 
+    from google.protobuf.message import Message
+
     from gateway.clock import Clock
+    from gateway.disclosure.summary import BookSummary
     from gateway.store import Row, Store
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -40,10 +47,12 @@ class DisclosureServicer(DisclosureServiceServicer):
     Attributes:
         store: the database.
         clock: the present moment.
+        witness_keys: of the witnesses that are asked, by name.
     """
 
     store: Store
     clock: Clock
+    witness_keys: Mapping[str, str] = field(default_factory=dict)
 
     async def ListDisclosedLines(  # noqa: N802 - the contract's name
         self,
@@ -75,14 +84,54 @@ class DisclosureServicer(DisclosureServiceServicer):
             async for chunk in voucher_chunks(conn, fund_id, sha256, row.size_bytes, CHUNK_BYTES):
                 yield disclosure_service_pb2.GetVoucherResponse(content=chunk)
 
+    async def GetFundSummary(  # noqa: N802 - the contract's name
+        self,
+        request: disclosure_service_pb2.GetFundSummaryRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> disclosure_service_pb2.GetFundSummaryResponse:
+        """Income and cost by kind and by month."""
+        period = Period.of_months(request.first_month, request.last_month)
+        disclosed_by = _day(request, "disclosed_by")
+        fund_id = fund_id_of(request.parent)
+        async with self.store.snapshot(current_caller().scope) as conn:
+            summary = await fund_summary(conn, fund_id, period, disclosed_by)
+        return disclosure_service_pb2.GetFundSummaryResponse(
+            books=(_book(book, summary.currency) for book in summary.books)
+        )
+
+    async def GetCheckpoint(  # noqa: N802 - the contract's name
+        self,
+        request: disclosure_service_pb2.GetCheckpointRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> disclosure_service_pb2.GetCheckpointResponse:
+        """The last signed tree of a fund's log."""
+        async with self.store.snapshot(current_caller().scope) as conn:
+            checkpoint, key = await fund_checkpoint(conn, fund_id_of(request.parent))
+        return disclosure_service_pb2.GetCheckpointResponse(checkpoint=checkpoint, log_key=key)
+
+    async def GetLineProof(  # noqa: N802 - the contract's name
+        self,
+        request: disclosure_service_pb2.GetLineProofRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> disclosure_service_pb2.GetLineProofResponse:
+        """The file that proves a line."""
+        fund_id, number = split_name(request.name, "funds/{}/lines/{}")
+        async with self.store.snapshot(current_caller().scope) as conn:
+            proof = await prove_line(conn, fund_id, int(number), self.witness_keys)
+        return disclosure_service_pb2.GetLineProofResponse(proof=proof)
+
 
 def _filter(request: disclosure_service_pb2.ListDisclosedLinesRequest) -> LineFilter:
+    disclosed_by = _day(request, "disclosed_by")
+    if disclosed_by is not None and request.state:
+        raise invalid(Reason.FIELD_INVALID, "state", "cannot be asked of a past day")
     return LineFilter(
         fund_id=fund_id_of(request.parent),
         book=_chosen(enum_name(common_pb2.Book, request.book)),
         first_date=_day(request, "start_date"),
         last_date=_day(request, "end_date"),
         state=_chosen(enum_name(disclosure_service_pb2.LineState, request.state)),
+        disclosed_by=disclosed_by,
     )
 
 
@@ -90,11 +139,36 @@ def _chosen(name: str) -> str:
     return "" if name == "UNSPECIFIED" else name
 
 
-def _day(
-    request: disclosure_service_pb2.ListDisclosedLinesRequest,
-    field: Literal["start_date", "end_date"],
-) -> date | None:
+def _day(request: Message, field: str) -> date | None:
     return day_of(getattr(request, field), field) if request.HasField(field) else None
+
+
+def _book(book: BookSummary, currency: str) -> disclosure_service_pb2.BookSummary:
+    as_money = partial(money, currency=currency)
+    return disclosure_service_pb2.BookSummary(
+        book=common_pb2.Book.Value(f"BOOK_{book.book}"),
+        opening=as_money(book.opening_minor),
+        income=as_money(book.income_minor),
+        cost=as_money(book.cost_minor),
+        closing=as_money(book.closing_minor),
+        kinds=(
+            disclosure_service_pb2.KindSummary(
+                category=kind.category,
+                income=as_money(kind.income_minor),
+                cost=as_money(kind.cost_minor),
+            )
+            for kind in book.kinds
+        ),
+        months=(
+            disclosure_service_pb2.MonthSummary(
+                month=f"{month.month:%Y-%m}",
+                income=as_money(month.income_minor),
+                cost=as_money(month.cost_minor),
+                balance=as_money(month.balance_minor),
+            )
+            for month in book.months
+        ),
+    )
 
 
 def _line(row: Row) -> disclosure_service_pb2.DisclosedLine:

@@ -42,6 +42,12 @@ def _date(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.Date, nullable=nullable)
 
 
+def _transaction_id() -> sa.Column[int]:
+    """Of the transaction that adds the row: what is above all finished ones is never missed."""
+    current = sa.text("(pg_current_xact_id()::text)::bigint")
+    return sa.Column("transaction_id", sa.BigInteger, nullable=False, server_default=current)
+
+
 def _fund() -> sa.Column[str]:
     return sa.Column("fund_id", sa.Text, sa.ForeignKey("funds.fund_id"), primary_key=True)
 
@@ -321,12 +327,7 @@ payment_events = sa.Table(
     sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     # Transactions commit out of the order of their sequences: watchers read in order of the
     # transaction, and only below the oldest one still open.
-    sa.Column(
-        "transaction_id",
-        sa.BigInteger,
-        nullable=False,
-        server_default=sa.text("(pg_current_xact_id()::text)::bigint"),
-    ),
+    _transaction_id(),
     sa.Column("fund_id", sa.Text, nullable=False),
     _text("payment_id"),
     _text("state"),
@@ -455,6 +456,10 @@ disclosed_lines = sa.Table(
     _date("match_date", nullable=True),
     # What operators' decisions have matched of the amount while a rest of it is still open.
     _minor("taken_minor", server_default="0"),
+    # Under which the log commits to what may name a person; once it is erased, nobody can tell.
+    sa.Column("salt", pg.UUID, server_default=sa.text("gen_random_uuid()")),
+    # As of `payment_events`: the order in which the log takes lines.
+    _transaction_id(),
     sa.CheckConstraint("amount_minor <> 0", name="amount"),
     sa.CheckConstraint(_TAKEN, name="taken"),
     sa.ForeignKeyConstraint(
@@ -463,6 +468,7 @@ disclosed_lines = sa.Table(
     sa.UniqueConstraint("fund_id", "corrects"),
     sa.Index("ix_disclosed_lines_open", "fund_id", postgresql_where=sa.text("match_id = ''")),
     sa.Index(None, "fund_id", "effective_date"),
+    sa.Index(None, "transaction_id", "fund_id", "line_number"),
 )
 
 entries = sa.Table(
@@ -856,4 +862,75 @@ requests = sa.Table(
     sa.Column("refusal", sa.LargeBinary),
     _time("created_at"),
     sa.CheckConstraint("num_nonnulls(response, refusal) = 1", name="outcome"),
+)
+
+# --- the log of what is disclosed ---------------------------------------------------------------
+
+# One a trust company: its lines and its nights' certificates, in the order in which they came.
+logs = sa.Table(
+    "logs",
+    metadata,
+    sa.Column("log_id", sa.Text, sa.ForeignKey("parties.party_id"), primary_key=True),
+    sa.Column("origin", sa.Text, nullable=False, unique=True),
+    _text("key"),
+    sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
+    _time("created_at"),
+)
+
+# One row: the last line that was taken into a log. Whoever takes lines locks it.
+log_position = sa.Table(
+    "log_position",
+    metadata,
+    sa.Column("singleton", sa.Boolean, primary_key=True, server_default=sa.true()),
+    sa.Column("transaction_id", sa.BigInteger, nullable=False, server_default="0"),
+    _text("fund_id", default=""),
+    sa.Column("line_number", sa.BigInteger, nullable=False, server_default="0"),
+    sa.CheckConstraint("singleton", name="singleton"),
+)
+
+log_entries = sa.Table(
+    "log_entries",
+    metadata,
+    sa.Column("log_id", sa.Text, sa.ForeignKey("logs.log_id"), primary_key=True),
+    sa.Column("entry_index", sa.BigInteger, primary_key=True),
+    _text("kind"),
+    _text("fund_id", default=""),
+    sa.Column("line_number", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.CheckConstraint("kind IN ('LINE', 'CERTIFICATE')", name="kind"),
+    sa.Index(
+        "uq_log_entries_line",
+        "fund_id",
+        "line_number",
+        unique=True,
+        postgresql_where=sa.text("kind = 'LINE'"),
+    ),
+)
+
+log_tiles = sa.Table(
+    "log_tiles",
+    metadata,
+    sa.Column("log_id", sa.Text, sa.ForeignKey("logs.log_id"), primary_key=True),
+    sa.Column("level", sa.Integer, primary_key=True),
+    sa.Column("tile_index", sa.BigInteger, primary_key=True),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("log_id", sa.Text, sa.ForeignKey("logs.log_id"), primary_key=True),
+    sa.Column("size", sa.BigInteger, primary_key=True),
+    _text("note"),
+    _time("created_at"),
+)
+
+cosignatures = sa.Table(
+    "cosignatures",
+    metadata,
+    sa.Column("log_id", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, primary_key=True),
+    sa.Column("witness", sa.Text, primary_key=True),
+    _text("line"),
+    sa.ForeignKeyConstraint(["log_id", "size"], ["checkpoints.log_id", "checkpoints.size"]),
 )

@@ -30,7 +30,7 @@ from xinyi.v1 import common_pb2 as xinyi_dot_v1_dot_common__pb2
 from xinyi.v1 import payment_service_pb2 as xinyi_dot_v1_dot_payment__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!xinyi/v1/disclosure_service.proto\x12\x08xinyi.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x15xinyi/v1/common.proto\x1a\x1exinyi/v1/payment_service.proto\"\xf9\x04\n\rDisclosedLine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x1c\n\x04\x62ook\x18\x03 \x01(\x0e\x32\x0e.xinyi.v1.Book\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x0f\n\x07summary\x18\x05 \x01(\t\x12\x1f\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12(\n\x0frunning_balance\x18\x07 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12)\n\x0e\x65\x66\x66\x65\x63tive_date\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12*\n\x0f\x62\x61nk_value_date\x18\t \x01(\x0b\x32\x11.google.type.Date\x12\x31\n\rdisclose_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05state\x18\x0b \x01(\x0e\x32\x13.xinyi.v1.LineState\x12\x14\n\x0c\x63ounterparty\x18\x0c \x01(\t\x12\x1c\n\x14\x63ounterparty_account\x18\r \x01(\t\x12\x10\n\x08vouchers\x18\x0e \x03(\t\x12\x10\n\x08\x63orrects\x18\x0f \x01(\t\x12\x19\n\x11\x63orrection_reason\x18\x10 \x01(\t\x12\x14\n\x0c\x63orrected_by\x18\x11 \x01(\t\x12+\n\nsignatures\x18\x12 \x03(\x0b\x32\x17.xinyi.v1.SignatureMark\x12%\n\nmatch_date\x18\x13 \x01(\x0b\x32\x11.google.type.Date:3\xea\x41\x30\n\x13xinyi/DisclosedLine\x12\x19\x66unds/{fund}/lines/{line}\"r\n\rSignatureMark\x12\x12\n\nparty_name\x18\x01 \x01(\t\x12\x1c\n\x04role\x18\x02 \x01(\x0e\x32\x0e.xinyi.v1.Role\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb2\x02\n\x19ListDisclosedLinesRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^funds/[a-z0-9][a-z0-9-]{0,62}$\x12&\n\x04\x62ook\x18\x02 \x01(\x0e\x32\x0e.xinyi.v1.BookB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12%\n\nstart_date\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08\x65nd_date\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12,\n\x05state\x18\x05 \x01(\x0e\x32\x13.xinyi.v1.LineStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"]\n\x1aListDisclosedLinesResponse\x12&\n\x05lines\x18\x01 \x03(\x0b\x32\x17.xinyi.v1.DisclosedLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"_\n\x11GetVoucherRequest\x12J\n\x04name\x18\x01 \x01(\tB<\xbaH9r725^funds/[a-z0-9][a-z0-9-]{0,62}/vouchers/[0-9a-f]{64}$\"U\n\x12GetVoucherResponse\x12$\n\x07voucher\x18\x01 \x01(\x0b\x32\x11.xinyi.v1.VoucherH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part*p\n\tLineState\x12\x1a\n\x16LINE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LINE_STATE_PENDING\x10\x01\x12\x16\n\x12LINE_STATE_SETTLED\x10\x02\x12\x17\n\x13LINE_STATE_REVERSED\x10\x03\x32\xbf\x01\n\x11\x44isclosureService\x12_\n\x12ListDisclosedLines\x12#.xinyi.v1.ListDisclosedLinesRequest\x1a$.xinyi.v1.ListDisclosedLinesResponse\x12I\n\nGetVoucher\x12\x1b.xinyi.v1.GetVoucherRequest\x1a\x1c.xinyi.v1.GetVoucherResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!xinyi/v1/disclosure_service.proto\x12\x08xinyi.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x15xinyi/v1/common.proto\x1a\x1exinyi/v1/payment_service.proto\"\xf9\x04\n\rDisclosedLine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x1c\n\x04\x62ook\x18\x03 \x01(\x0e\x32\x0e.xinyi.v1.Book\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x0f\n\x07summary\x18\x05 \x01(\t\x12\x1f\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12(\n\x0frunning_balance\x18\x07 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12)\n\x0e\x65\x66\x66\x65\x63tive_date\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12*\n\x0f\x62\x61nk_value_date\x18\t \x01(\x0b\x32\x11.google.type.Date\x12\x31\n\rdisclose_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05state\x18\x0b \x01(\x0e\x32\x13.xinyi.v1.LineState\x12\x14\n\x0c\x63ounterparty\x18\x0c \x01(\t\x12\x1c\n\x14\x63ounterparty_account\x18\r \x01(\t\x12\x10\n\x08vouchers\x18\x0e \x03(\t\x12\x10\n\x08\x63orrects\x18\x0f \x01(\t\x12\x19\n\x11\x63orrection_reason\x18\x10 \x01(\t\x12\x14\n\x0c\x63orrected_by\x18\x11 \x01(\t\x12+\n\nsignatures\x18\x12 \x03(\x0b\x32\x17.xinyi.v1.SignatureMark\x12%\n\nmatch_date\x18\x13 \x01(\x0b\x32\x11.google.type.Date:3\xea\x41\x30\n\x13xinyi/DisclosedLine\x12\x19\x66unds/{fund}/lines/{line}\"r\n\rSignatureMark\x12\x12\n\nparty_name\x18\x01 \x01(\t\x12\x1c\n\x04role\x18\x02 \x01(\x0e\x32\x0e.xinyi.v1.Role\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdb\x02\n\x19ListDisclosedLinesRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^funds/[a-z0-9][a-z0-9-]{0,62}$\x12&\n\x04\x62ook\x18\x02 \x01(\x0e\x32\x0e.xinyi.v1.BookB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12%\n\nstart_date\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08\x65nd_date\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12,\n\x05state\x18\x05 \x01(\x0e\x32\x13.xinyi.v1.LineStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\'\n\x0c\x64isclosed_by\x18\x08 \x01(\x0b\x32\x11.google.type.Date\"]\n\x1aListDisclosedLinesResponse\x12&\n\x05lines\x18\x01 \x03(\x0b\x32\x17.xinyi.v1.DisclosedLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"_\n\x11GetVoucherRequest\x12J\n\x04name\x18\x01 \x01(\tB<\xbaH9r725^funds/[a-z0-9][a-z0-9-]{0,62}/vouchers/[0-9a-f]{64}$\"U\n\x12GetVoucherResponse\x12$\n\x07voucher\x18\x01 \x01(\x0b\x32\x11.xinyi.v1.VoucherH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"b\n\x13GetLineProofRequest\x12K\n\x04name\x18\x01 \x01(\tB=\xbaH:r826^funds/[a-z0-9][a-z0-9-]{0,62}/lines/[1-9][0-9]{0,17}$\"%\n\x14GetLineProofResponse\x12\r\n\x05proof\x18\x01 \x01(\t\"\xe7\x01\n\x15GetFundSummaryRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^funds/[a-z0-9][a-z0-9-]{0,62}$\x12\x36\n\x0b\x66irst_month\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[0-9]{4}-(0[1-9]|1[0-2])$\x12\x35\n\nlast_month\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[0-9]{4}-(0[1-9]|1[0-2])$\x12\'\n\x0c\x64isclosed_by\x18\x04 \x01(\x0b\x32\x11.google.type.Date\">\n\x16GetFundSummaryResponse\x12$\n\x05\x62ooks\x18\x01 \x03(\x0b\x32\x15.xinyi.v1.BookSummary\"\xfd\x01\n\x0b\x42ookSummary\x12\x1c\n\x04\x62ook\x18\x01 \x01(\x0e\x32\x0e.xinyi.v1.Book\x12 \n\x07opening\x18\x02 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12\x1f\n\x06income\x18\x03 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12\x1d\n\x04\x63ost\x18\x04 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12 \n\x07\x63losing\x18\x05 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12$\n\x05kinds\x18\x06 \x03(\x0b\x32\x15.xinyi.v1.KindSummary\x12&\n\x06months\x18\x07 \x03(\x0b\x32\x16.xinyi.v1.MonthSummary\"_\n\x0bKindSummary\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x1f\n\x06income\x18\x02 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12\x1d\n\x04\x63ost\x18\x03 \x01(\x0b\x32\x0f.xinyi.v1.Money\"\x7f\n\x0cMonthSummary\x12\r\n\x05month\x18\x01 \x01(\t\x12\x1f\n\x06income\x18\x02 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12\x1d\n\x04\x63ost\x18\x03 \x01(\x0b\x32\x0f.xinyi.v1.Money\x12 \n\x07\x62\x61lance\x18\x04 \x01(\x0b\x32\x0f.xinyi.v1.Money\"N\n\x14GetCheckpointRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^funds/[a-z0-9][a-z0-9-]{0,62}$\"<\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x0f\n\x07log_key\x18\x02 \x01(\t*p\n\tLineState\x12\x1a\n\x16LINE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LINE_STATE_PENDING\x10\x01\x12\x16\n\x12LINE_STATE_SETTLED\x10\x02\x12\x17\n\x13LINE_STATE_REVERSED\x10\x03\x32\xb5\x03\n\x11\x44isclosureService\x12_\n\x12ListDisclosedLines\x12#.xinyi.v1.ListDisclosedLinesRequest\x1a$.xinyi.v1.ListDisclosedLinesResponse\x12I\n\nGetVoucher\x12\x1b.xinyi.v1.GetVoucherRequest\x1a\x1c.xinyi.v1.GetVoucherResponse0\x01\x12M\n\x0cGetLineProof\x12\x1d.xinyi.v1.GetLineProofRequest\x1a\x1e.xinyi.v1.GetLineProofResponse\x12S\n\x0eGetFundSummary\x12\x1f.xinyi.v1.GetFundSummaryRequest\x1a .xinyi.v1.GetFundSummaryResponse\x12P\n\rGetCheckpoint\x12\x1e.xinyi.v1.GetCheckpointRequest\x1a\x1f.xinyi.v1.GetCheckpointResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,20 +51,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDISCLOSEDLINESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_GETVOUCHERREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETVOUCHERREQUEST'].fields_by_name['name']._serialized_options = b'\272H9r725^funds/[a-z0-9][a-z0-9-]{0,62}/vouchers/[0-9a-f]{64}$'
-  _globals['_LINESTATE']._serialized_start=1555
-  _globals['_LINESTATE']._serialized_end=1667
+  _globals['_GETLINEPROOFREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETLINEPROOFREQUEST'].fields_by_name['name']._serialized_options = b'\272H:r826^funds/[a-z0-9][a-z0-9-]{0,62}/lines/[1-9][0-9]{0,17}$'
+  _globals['_GETFUNDSUMMARYREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_GETFUNDSUMMARYREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^funds/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_GETFUNDSUMMARYREQUEST'].fields_by_name['first_month']._loaded_options = None
+  _globals['_GETFUNDSUMMARYREQUEST'].fields_by_name['first_month']._serialized_options = b'\272H\036r\0342\032^[0-9]{4}-(0[1-9]|1[0-2])$'
+  _globals['_GETFUNDSUMMARYREQUEST'].fields_by_name['last_month']._loaded_options = None
+  _globals['_GETFUNDSUMMARYREQUEST'].fields_by_name['last_month']._serialized_options = b'\272H\036r\0342\032^[0-9]{4}-(0[1-9]|1[0-2])$'
+  _globals['_GETCHECKPOINTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_GETCHECKPOINTREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^funds/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_LINESTATE']._serialized_start=2657
+  _globals['_LINESTATE']._serialized_end=2769
   _globals['_DISCLOSEDLINE']._serialized_start=216
   _globals['_DISCLOSEDLINE']._serialized_end=849
   _globals['_SIGNATUREMARK']._serialized_start=851
   _globals['_SIGNATUREMARK']._serialized_end=965
   _globals['_LISTDISCLOSEDLINESREQUEST']._serialized_start=968
-  _globals['_LISTDISCLOSEDLINESREQUEST']._serialized_end=1274
-  _globals['_LISTDISCLOSEDLINESRESPONSE']._serialized_start=1276
-  _globals['_LISTDISCLOSEDLINESRESPONSE']._serialized_end=1369
-  _globals['_GETVOUCHERREQUEST']._serialized_start=1371
-  _globals['_GETVOUCHERREQUEST']._serialized_end=1466
-  _globals['_GETVOUCHERRESPONSE']._serialized_start=1468
-  _globals['_GETVOUCHERRESPONSE']._serialized_end=1553
-  _globals['_DISCLOSURESERVICE']._serialized_start=1670
-  _globals['_DISCLOSURESERVICE']._serialized_end=1861
+  _globals['_LISTDISCLOSEDLINESREQUEST']._serialized_end=1315
+  _globals['_LISTDISCLOSEDLINESRESPONSE']._serialized_start=1317
+  _globals['_LISTDISCLOSEDLINESRESPONSE']._serialized_end=1410
+  _globals['_GETVOUCHERREQUEST']._serialized_start=1412
+  _globals['_GETVOUCHERREQUEST']._serialized_end=1507
+  _globals['_GETVOUCHERRESPONSE']._serialized_start=1509
+  _globals['_GETVOUCHERRESPONSE']._serialized_end=1594
+  _globals['_GETLINEPROOFREQUEST']._serialized_start=1596
+  _globals['_GETLINEPROOFREQUEST']._serialized_end=1694
+  _globals['_GETLINEPROOFRESPONSE']._serialized_start=1696
+  _globals['_GETLINEPROOFRESPONSE']._serialized_end=1733
+  _globals['_GETFUNDSUMMARYREQUEST']._serialized_start=1736
+  _globals['_GETFUNDSUMMARYREQUEST']._serialized_end=1967
+  _globals['_GETFUNDSUMMARYRESPONSE']._serialized_start=1969
+  _globals['_GETFUNDSUMMARYRESPONSE']._serialized_end=2031
+  _globals['_BOOKSUMMARY']._serialized_start=2034
+  _globals['_BOOKSUMMARY']._serialized_end=2287
+  _globals['_KINDSUMMARY']._serialized_start=2289
+  _globals['_KINDSUMMARY']._serialized_end=2384
+  _globals['_MONTHSUMMARY']._serialized_start=2386
+  _globals['_MONTHSUMMARY']._serialized_end=2513
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2515
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=2593
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=2595
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=2655
+  _globals['_DISCLOSURESERVICE']._serialized_start=2772
+  _globals['_DISCLOSURESERVICE']._serialized_end=3209
 # @@protoc_insertion_point(module_scope)

@@ -208,12 +208,13 @@ class ListDisclosedLinesRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DISCLOSED_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The fund."""
     book: _common_pb2.Book.ValueType
     """Only this book; unspecified for both."""
     state: Global___LineState.ValueType
-    """Only lines in this state; unspecified for all."""
+    """Only lines in this state; unspecified for all. Cannot be asked together with `disclosed_by`."""
     page_size: _builtins.int
     """At most this many, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
@@ -226,6 +227,12 @@ class ListDisclosedLinesRequest(_message.Message):
     def end_date(self) -> _date_pb2.Date:
         """Only lines that count for this day or an earlier one; not set for all."""
 
+    @_builtins.property
+    def disclosed_by(self) -> _date_pb2.Date:
+        """As it was disclosed at the end of this day (回头看): later lines are left out, and what became of the others
+        later is not told. Not set for now.
+        """
+
     def __init__(
         self,
         *,
@@ -236,10 +243,11 @@ class ListDisclosedLinesRequest(_message.Message):
         state: Global___LineState.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        disclosed_by: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disclosed_by", b"disclosed_by", "end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["book", b"book", "end_date", b"end_date", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_date", b"start_date", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["book", b"book", "disclosed_by", b"disclosed_by", "end_date", b"end_date", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_date", b"start_date", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,3 +332,287 @@ class GetVoucherResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___GetVoucherResponse: _TypeAlias = GetVoucherResponse  # noqa: Y015
+
+@_typing.final
+class GetLineProofRequest(_message.Message):
+    """Asks for the proof of a line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/lines/{line}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineProofRequest: _TypeAlias = GetLineProofRequest  # noqa: Y015
+
+@_typing.final
+class GetLineProofResponse(_message.Message):
+    """The proof of a line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: _builtins.int
+    proof: _builtins.str
+    """A file as of c2sp.org/tlog-proof. Its extra data are the line as shown, its salt, and the keys of log and witnesses."""
+    def __init__(
+        self,
+        *,
+        proof: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineProofResponse: _TypeAlias = GetLineProofResponse  # noqa: Y015
+
+@_typing.final
+class GetFundSummaryRequest(_message.Message):
+    """Asks for the summary of a fund."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FIRST_MONTH_FIELD_NUMBER: _builtins.int
+    LAST_MONTH_FIELD_NUMBER: _builtins.int
+    DISCLOSED_BY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The fund."""
+    first_month: _builtins.str
+    """First month, as `2026-10`."""
+    last_month: _builtins.str
+    """Last month, as `2026-12`; at most 120 months after the first."""
+    @_builtins.property
+    def disclosed_by(self) -> _date_pb2.Date:
+        """As it was disclosed at the end of this day; not set for now."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        first_month: _builtins.str = ...,
+        last_month: _builtins.str = ...,
+        disclosed_by: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disclosed_by", b"disclosed_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosed_by", b"disclosed_by", "first_month", b"first_month", "last_month", b"last_month", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFundSummaryRequest: _TypeAlias = GetFundSummaryRequest  # noqa: Y015
+
+@_typing.final
+class GetFundSummaryResponse(_message.Message):
+    """The summary of a fund: lines count for the month of their effective date."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def books(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookSummary]:
+        """COMMON, then MAINTENANCE."""
+
+    def __init__(
+        self,
+        *,
+        books: _abc.Iterable[Global___BookSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFundSummaryResponse: _TypeAlias = GetFundSummaryResponse  # noqa: Y015
+
+@_typing.final
+class BookSummary(_message.Message):
+    """One book: opening + income - cost = closing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_FIELD_NUMBER: _builtins.int
+    OPENING_FIELD_NUMBER: _builtins.int
+    INCOME_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    CLOSING_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    book: _common_pb2.Book.ValueType
+    """The book."""
+    @_builtins.property
+    def opening(self) -> _common_pb2.Money:
+        """What it had before the first month, with what accounts held when they were taken over."""
+
+    @_builtins.property
+    def income(self) -> _common_pb2.Money:
+        """What was received, less corrections."""
+
+    @_builtins.property
+    def cost(self) -> _common_pb2.Money:
+        """What was paid, less corrections; positive."""
+
+    @_builtins.property
+    def closing(self) -> _common_pb2.Money:
+        """What it has after the last month."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___KindSummary]:
+        """By category: income first, the larger first."""
+
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___MonthSummary]:
+        """By month, in order."""
+
+    def __init__(
+        self,
+        *,
+        book: _common_pb2.Book.ValueType = ...,
+        opening: _common_pb2.Money | None = ...,
+        income: _common_pb2.Money | None = ...,
+        cost: _common_pb2.Money | None = ...,
+        closing: _common_pb2.Money | None = ...,
+        kinds: _abc.Iterable[Global___KindSummary] | None = ...,
+        months: _abc.Iterable[Global___MonthSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "cost", b"cost", "income", b"income", "opening", b"opening"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["book", b"book", "closing", b"closing", "cost", b"cost", "income", b"income", "kinds", b"kinds", "months", b"months", "opening", b"opening"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookSummary: _TypeAlias = BookSummary  # noqa: Y015
+
+@_typing.final
+class KindSummary(_message.Message):
+    """One category over all months."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    INCOME_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    category: _builtins.str
+    """The category."""
+    @_builtins.property
+    def income(self) -> _common_pb2.Money:
+        """What was received, less corrections."""
+
+    @_builtins.property
+    def cost(self) -> _common_pb2.Money:
+        """What was paid, less corrections; positive."""
+
+    def __init__(
+        self,
+        *,
+        category: _builtins.str = ...,
+        income: _common_pb2.Money | None = ...,
+        cost: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "income", b"income"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "cost", b"cost", "income", b"income"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KindSummary: _TypeAlias = KindSummary  # noqa: Y015
+
+@_typing.final
+class MonthSummary(_message.Message):
+    """One month."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTH_FIELD_NUMBER: _builtins.int
+    INCOME_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    month: _builtins.str
+    """As `2026-10`."""
+    @_builtins.property
+    def income(self) -> _common_pb2.Money:
+        """What was received, less corrections."""
+
+    @_builtins.property
+    def cost(self) -> _common_pb2.Money:
+        """What was paid, less corrections; positive."""
+
+    @_builtins.property
+    def balance(self) -> _common_pb2.Money:
+        """What the book had at its end."""
+
+    def __init__(
+        self,
+        *,
+        month: _builtins.str = ...,
+        income: _common_pb2.Money | None = ...,
+        cost: _common_pb2.Money | None = ...,
+        balance: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "cost", b"cost", "income", b"income"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "cost", b"cost", "income", b"income", "month", b"month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MonthSummary: _TypeAlias = MonthSummary  # noqa: Y015
+
+@_typing.final
+class GetCheckpointRequest(_message.Message):
+    """Asks for the checkpoint of a fund's log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The fund."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCheckpointRequest: _TypeAlias = GetCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class GetCheckpointResponse(_message.Message):
+    """The checkpoint of a log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    LOG_KEY_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.str
+    """A signed note as of c2sp.org/tlog-checkpoint, with the cosignatures that have come."""
+    log_key: _builtins.str
+    """The log's key, `name+id+base64`."""
+    def __init__(
+        self,
+        *,
+        checkpoint: _builtins.str = ...,
+        log_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "log_key", b"log_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCheckpointResponse: _TypeAlias = GetCheckpointResponse  # noqa: Y015

@@ -45,6 +45,21 @@ class DisclosureServiceStub:
                 request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherResponse.FromString,
                 _registered_method=True)
+        self.GetLineProof = channel.unary_unary(
+                '/xinyi.v1.DisclosureService/GetLineProof',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofResponse.FromString,
+                _registered_method=True)
+        self.GetFundSummary = channel.unary_unary(
+                '/xinyi.v1.DisclosureService/GetFundSummary',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.FromString,
+                _registered_method=True)
+        self.GetCheckpoint = channel.unary_unary(
+                '/xinyi.v1.DisclosureService/GetCheckpoint',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.FromString,
+                _registered_method=True)
 
 
 class DisclosureServiceServicer:
@@ -66,6 +81,28 @@ class DisclosureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLineProof(self, request, context):
+        """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
+        RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFundSummary(self, request, context):
+        """Income and cost of a fund by kind and by month, for each book. Callers: all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCheckpoint(self, request, context):
+        """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DisclosureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +115,21 @@ def add_DisclosureServiceServicer_to_server(servicer, server):
                     servicer.GetVoucher,
                     request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherResponse.SerializeToString,
+            ),
+            'GetLineProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineProof,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofResponse.SerializeToString,
+            ),
+            'GetFundSummary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFundSummary,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.SerializeToString,
+            ),
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +187,87 @@ class DisclosureService:
             '/xinyi.v1.DisclosureService/GetVoucher',
             xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRequest.SerializeToString,
             xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetLineProof',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetLineProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFundSummary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetFundSummary',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetCheckpoint',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,14 @@ class DisclosureServiceStub:
     """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
     estate.
     """
+    GetLineProof: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetLineProofRequest, _disclosure_service_pb2.GetLineProofResponse]
+    """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
+    RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+    """
+    GetFundSummary: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetFundSummaryRequest, _disclosure_service_pb2.GetFundSummaryResponse]
+    """Income and cost of a fund by kind and by month, for each book. Callers: all."""
+    GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetCheckpointRequest, _disclosure_service_pb2.GetCheckpointResponse]
+    """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
 
 @_typing.type_check_only
 class DisclosureServiceAsyncStub(DisclosureServiceStub):
@@ -51,6 +59,14 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
     estate.
     """
+    GetLineProof: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetLineProofRequest, _disclosure_service_pb2.GetLineProofResponse]  # type: ignore[assignment]
+    """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
+    RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+    """
+    GetFundSummary: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetFundSummaryRequest, _disclosure_service_pb2.GetFundSummaryResponse]  # type: ignore[assignment]
+    """Income and cost of a fund by kind and by month, for each book. Callers: all."""
+    GetCheckpoint: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetCheckpointRequest, _disclosure_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
+    """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
     """The live account book (公示账本), to the fen: read only, masked. Nothing here names a private person."""
@@ -72,5 +88,31 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
         estate.
         """
+
+    @_abc_1.abstractmethod
+    def GetLineProof(
+        self,
+        request: _disclosure_service_pb2.GetLineProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.GetLineProofResponse, _abc.Awaitable[_disclosure_service_pb2.GetLineProofResponse]]:
+        """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
+        RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFundSummary(
+        self,
+        request: _disclosure_service_pb2.GetFundSummaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.GetFundSummaryResponse, _abc.Awaitable[_disclosure_service_pb2.GetFundSummaryResponse]]:
+        """Income and cost of a fund by kind and by month, for each book. Callers: all."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpoint(
+        self,
+        request: _disclosure_service_pb2.GetCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.GetCheckpointResponse, _abc.Awaitable[_disclosure_service_pb2.GetCheckpointResponse]]:
+        """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
 
 def add_DisclosureServiceServicer_to_server(servicer: DisclosureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,253 @@
+"""Keeps the logs: takes what was disclosed, signs the trees, and puts their files in public.
+
+It reads lines in the order of their transactions, below the oldest one still open, so that none is
+missed and none is taken twice; entries, tree, checkpoint and position commit together. Files are
+made from the database afterwards, whatever was there when a process ended. What is public is also
+what is believed: a database that does not go on from the checkpoint in public is not signed for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import httpx
+import sqlalchemy as sa
+import structlog
+
+from gateway.disclosure import log, public
+from gateway.disclosure.entry import line_entry
+from gateway.disclosure.lines import shown
+from gateway.disclosure.verify_page import verify_page
+from gateway.disclosure.witnesses import ForkedError, WitnessAt, ask, keep, last_cosigned
+from gateway.domain.errors import GatewayError, Kind, Reason
+from gateway.store import GATEWAY
+from gateway.store import tables as t
+from gateway.transparency.checkpoint import Checkpoint, parse_checkpoint
+from gateway.transparency.note import NoteError, open_note, parse_key, parse_note
+from gateway.transparency.tiles import WIDTH, tiles_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.clock import Clock
+    from gateway.disclosure.keys import LogKeys
+    from gateway.store import Row, Store
+
+LINES_AT_ONCE: Final = 4096
+
+_ENTRIES_AT_ONCE: Final = 64 * WIDTH
+
+_FINISHED: Final = sa.text(
+    "disclosed_lines.transaction_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+)
+"""Below the oldest transaction still open nothing can appear any more."""
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Keeps every log of the gateway.
+
+    Attributes:
+        store: the database.
+        clock: the present moment.
+        keys: by which logs are signed.
+        directory: what is public, one folder a log.
+        witnesses: who is asked to cosign.
+    """
+
+    store: Store
+    clock: Clock
+    keys: LogKeys
+    directory: Path
+    witnesses: tuple[WitnessAt, ...] = ()
+
+    @property
+    def witness_keys(self) -> Mapping[str, str]:
+        """The key of each witness as it is written, by name."""
+        return {witness.key.name: str(witness.key) for witness in self.witnesses}
+
+    async def log_all(self) -> int:
+        """Logs what has been disclosed since, and publishes it; returns how many entries came.
+
+        Raises:
+            GatewayError: LOG_BROKEN if the database does not go on from what is public.
+        """
+        taken = 0
+        while True:
+            async with self.store.transaction(GATEWAY) as conn:
+                await self._require_whole(conn)
+                count = await self._take(conn)
+            taken += count
+            if count < LINES_AT_ONCE:
+                break
+        await self.publish_all()
+        return taken
+
+    async def publish_all(self) -> None:
+        """Brings the public files of every log up to its last checkpoint."""
+        public.write_page(self.directory, verify_page())
+        async with self.store.snapshot(GATEWAY) as conn:
+            for row in await log.all_logs(conn):
+                await self._publish(conn, row)
+
+    # --- taking ---------------------------------------------------------------------------------
+
+    async def _take(self, conn: AsyncConnection) -> int:
+        position = (await conn.execute(sa.select(t.log_position).with_for_update())).one()
+        rows = (await conn.execute(_lines_behind(position))).all()
+        if not rows:
+            return 0
+        by_trustee: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_trustee[row.trustee_id].append(row)
+        for trustee_id in sorted(by_trustee):
+            await self._append(conn, trustee_id, list(map(_entry, by_trustee[trustee_id])))
+        last = rows[-1]
+        await conn.execute(
+            t.log_position.update().values(
+                transaction_id=last.transaction_id,
+                fund_id=last.fund_id,
+                line_number=last.line_number,
+            )
+        )
+        return len(rows)
+
+    async def _append(
+        self, conn: AsyncConnection, log_id: str, entries: Sequence[log.Entry]
+    ) -> None:
+        signer = self.keys.signer(log_id)
+        row = await log.begin(conn, log_id, signer.name, str(signer.key), self.clock())
+        if (row.origin, row.key) != (signer.name, str(signer.key)):
+            raise broken(log_id, "it was begun with another key than the one at hand")
+        await log.append(conn, row, entries, signer, self.clock())
+
+    # --- publishing -----------------------------------------------------------------------------
+
+    async def _publish(self, conn: AsyncConnection, row: Row) -> None:
+        directory = self.directory / row.log_id
+        there = published(directory, row)
+        size = 0 if there is None else there.size
+        note = await log.signed(conn, row.log_id)
+        if row.size != size:
+            await self._write_new(conn, row, directory, size)
+        public.write_checkpoint(directory, note)
+
+    async def _write_new(
+        self, conn: AsyncConnection, row: Row, directory: Path, old_size: int
+    ) -> None:
+        public.write_tiles(
+            directory, await log.tiles(conn, row.log_id, tiles_of(row.size, old_size))
+        )
+        first = old_size // WIDTH * WIDTH
+        for start in range(first, row.size, _ENTRIES_AT_ONCE):
+            end = min(start + _ENTRIES_AT_ONCE, row.size)
+            entries = await log.entries(conn, row.log_id, start, end)
+            public.write_bundles(directory, start, entries)
+
+    # --- witnesses ------------------------------------------------------------------------------
+
+    async def ask_witnesses(self) -> int:
+        """Shows each log to each witness that has not cosigned its last tree; returns how often.
+
+        A witness that cannot be reached is asked again the next time, and holds up nobody.
+
+        Raises:
+            GatewayError: LOG_BROKEN if a witness has seen what the database has not.
+        """
+        if not self.witnesses:
+            return 0
+        asked = 0
+        async with httpx.AsyncClient() as client, self.store.snapshot(GATEWAY) as conn:
+            for row in await log.all_logs(conn):
+                for witness in self.witnesses:
+                    asked += await self._ask(conn, client, row, witness)
+        if asked:
+            await self.publish_all()
+        return asked
+
+    async def _ask(
+        self, conn: AsyncConnection, client: httpx.AsyncClient, row: Row, witness: WitnessAt
+    ) -> int:
+        if await last_cosigned(conn, row.log_id, witness) >= row.size:
+            return 0
+        try:
+            line = await ask(conn, client, row, witness)
+        except ForkedError as error:
+            raise broken(row.log_id, str(error)) from None
+        except (httpx.HTTPError, NoteError) as error:
+            logger.warning("witness_silent", witness=witness.key.name, cause=type(error).__name__)
+            return 0
+        async with self.store.transaction(GATEWAY) as writing:
+            await keep(writing, row, witness, line)
+        return 1
+
+    # --- believing ------------------------------------------------------------------------------
+
+    async def _require_whole(self, conn: AsyncConnection) -> None:
+        for row in await log.all_logs(conn):
+            there = published(self.directory / row.log_id, row)
+            if there is not None:
+                await require_goes_on(conn, row, there)
+
+
+async def require_goes_on(conn: AsyncConnection, row: Row, seen: Checkpoint) -> None:
+    """Passes only if the log in the database begins with the tree that somebody has seen.
+
+    Raises:
+        GatewayError: LOG_BROKEN.
+    """
+    if seen.size > row.size:
+        raise broken(row.log_id, f"{seen.size} entries were published, the database has {row.size}")
+    if seen.size and await log.root_of(conn, row.log_id, seen.size) != seen.root:
+        raise broken(row.log_id, f"its first {seen.size} entries are not those published")
+
+
+def published(directory: Path, row: Row) -> Checkpoint | None:
+    """The checkpoint in public, None before the first.
+
+    Raises:
+        GatewayError: LOG_BROKEN if it is not by the log's own key.
+    """
+    path = directory / public.CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        note = parse_note(path.read_text())
+        open_note(note, [parse_key(row.key)])
+        return parse_checkpoint(note.text)
+    except NoteError as error:
+        raise broken(row.log_id, f"its public checkpoint is not its own: {error}") from None
+
+
+def broken(log_id: str, why: str) -> GatewayError:
+    """The error of a log that must not be gone on with."""
+    return GatewayError(
+        Kind.UNAVAILABLE,
+        Reason.LOG_BROKEN,
+        f"the log of {log_id} is broken: {why}",
+        {"log": log_id},
+    )
+
+
+def _lines_behind(position: Row) -> sa.Select[*tuple[object, ...]]:
+    lines = t.disclosed_lines
+    order = (lines.c.transaction_id, lines.c.fund_id, lines.c.line_number)
+    last = (position.transaction_id, position.fund_id, position.line_number)
+    return (
+        sa.select(lines, t.funds.c.trustee_id, t.funds.c.currency)
+        .join_from(lines, t.funds, lines.c.fund_id == t.funds.c.fund_id)
+        .where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, last)), _FINISHED)
+        .order_by(*order)
+        .limit(LINES_AT_ONCE)
+    )
+
+
+def _entry(row: Row) -> log.Entry:
+    return log.Entry(log.LINE, line_entry(shown(row), row.salt.bytes), row.fund_id, row.line_number)

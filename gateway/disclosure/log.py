@@ -1,0 +1,236 @@
+"""The log of one trust company in the database: its entries, its tree, its checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from gateway.domain.errors import not_found
+from gateway.store import tables as t
+from gateway.transparency.checkpoint import Checkpoint
+from gateway.transparency.merkle import HASH_BYTES, leaf_hash, tree_root, whole_subtrees
+from gateway.transparency.note import parse_note
+from gateway.transparency.tiles import (
+    HEIGHT,
+    MAX_ENTRY_BYTES,
+    WIDTH,
+    Tile,
+    TileNodes,
+    grown,
+    tile_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.store import Row
+    from gateway.transparency.merkle import Node
+    from gateway.transparency.note import Note, NoteSigner
+
+LINE: Final = "LINE"
+CERTIFICATE: Final = "CERTIFICATE"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is about to be logged.
+
+    Attributes:
+        kind: ``LINE`` or ``CERTIFICATE``.
+        entry: its bytes, at most `MAX_ENTRY_BYTES`.
+        fund_id: of a line.
+        line_number: of a line.
+    """
+
+    kind: str
+    entry: bytes
+    fund_id: str = ""
+    line_number: int = 0
+
+
+async def begin(conn: AsyncConnection, log_id: str, origin: str, key: str, now: datetime) -> Row:
+    """The log of this trust company, begun with this name and key if there was none.
+
+    A log keeps both for ever: to change them is to begin another log.
+    """
+    await conn.execute(
+        pg.insert(t.logs)
+        .values(log_id=log_id, origin=origin, key=key, created_at=now)
+        .on_conflict_do_nothing()
+    )
+    return await locked(conn, log_id)
+
+
+async def locked(conn: AsyncConnection, log_id: str) -> Row:
+    """The log, locked until the transaction ends: whoever adds to it does this first.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND.
+    """
+    query = sa.select(t.logs).where(t.logs.c.log_id == log_id).with_for_update()
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        raise not_found(f"logs/{log_id}")
+    return row
+
+
+async def append(
+    conn: AsyncConnection, log: Row, entries: Sequence[Entry], signer: NoteSigner, now: datetime
+) -> Note:
+    """Adds entries to a locked log, and signs its new tree.
+
+    Returns:
+        The signed checkpoint, on record with the entries or not at all.
+    """
+    edge = await _edge(conn, log)
+    tiles = grown(log.size, edge, [leaf_hash(each.entry) for each in entries])
+    size = log.size + len(entries)
+    await _insert_entries(conn, log, entries)
+    await _put_tiles(conn, log.log_id, tiles)
+    await conn.execute(t.logs.update().where(t.logs.c.log_id == log.log_id).values(size=size))
+    checkpoint = Checkpoint(log.origin, size, await root_of(conn, log.log_id, size))
+    text = str(checkpoint)
+    note = _signed(text, signer)
+    await conn.execute(
+        t.checkpoints.insert().values(log_id=log.log_id, size=size, note=str(note), created_at=now)
+    )
+    return note
+
+
+def _signed(text: str, signer: NoteSigner) -> Note:
+    return parse_note(f"{text}\n{signer.sign(text)}")
+
+
+async def _edge(conn: AsyncConnection, log: Row) -> dict[int, bytes]:
+    """The last tile of each level, where it is partial."""
+    partial, level = list[tuple[int, int]](), 0
+    while count := log.size >> (level * HEIGHT):
+        if count % WIDTH:
+            partial.append((level, count // WIDTH))
+        level += 1
+    rows = await _hashes(conn, log.log_id, partial)
+    return {level: rows[level, index] for level, index in partial}
+
+
+async def _insert_entries(conn: AsyncConnection, log: Row, entries: Sequence[Entry]) -> None:
+    if any(len(each.entry) > MAX_ENTRY_BYTES for each in entries):
+        raise ValueError(f"an entry of the log has at most {MAX_ENTRY_BYTES} bytes")
+    columns = (
+        (range(log.size, log.size + len(entries)), sa.BigInteger),
+        ((each.kind for each in entries), sa.Text),
+        ((each.fund_id for each in entries), sa.Text),
+        ((each.line_number for each in entries), sa.BigInteger),
+        ((each.entry for each in entries), sa.LargeBinary),
+    )
+    names = ("entry_index", "kind", "fund_id", "line_number", "entry")
+    given = _unnested(names, columns)
+    query = sa.select(sa.literal(log.log_id), *given.c)
+    await conn.execute(t.log_entries.insert().from_select(["log_id", *names], query))
+
+
+async def _put_tiles(conn: AsyncConnection, log_id: str, tiles: Mapping[Tile, bytes]) -> None:
+    columns = (
+        ((tile.level for tile in tiles), sa.Integer),
+        ((tile.index for tile in tiles), sa.BigInteger),
+        (tiles.values(), sa.LargeBinary),
+    )
+    names = ("level", "tile_index", "hashes")
+    given = _unnested(names, columns)
+    insert = pg.insert(t.log_tiles).from_select(
+        ["log_id", *names], sa.select(sa.literal(log_id), *given.c)
+    )
+    key = ["log_id", "level", "tile_index"]
+    await conn.execute(
+        insert.on_conflict_do_update(index_elements=key, set_={"hashes": insert.excluded.hashes})
+    )
+
+
+def _unnested(
+    names: Sequence[str],
+    columns: Iterable[tuple[Iterable[object], type[sa.types.TypeEngine[Any]]]],
+) -> sa.TableValuedAlias:
+    arrays = (sa.cast(list(values), pg.ARRAY(kind)) for values, kind in columns)
+    return sa.func.unnest(*arrays).table_valued(*names).render_derived()
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+async def root_of(conn: AsyncConnection, log_id: str, size: int) -> bytes:
+    """The root of the first `size` entries, from the tree as it is stored."""
+    return tree_root(size, await tree(conn, log_id, size, whole_subtrees(0, size)))
+
+
+async def tree(conn: AsyncConnection, log_id: str, size: int, nodes: Sequence[Node]) -> TileNodes:
+    """What gives the hashes of these nodes in a tree of `size` entries."""
+    wanted = {tile_of(node, size) for node in nodes}
+    return TileNodes(size, await tiles(conn, log_id, wanted))
+
+
+async def _hashes(
+    conn: AsyncConnection, log_id: str, tiles: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], bytes]:
+    tile = t.log_tiles.c
+    query = sa.select(tile.level, tile.tile_index, tile.hashes).where(
+        tile.log_id == log_id, sa.tuple_(tile.level, tile.tile_index).in_(tiles)
+    )
+    rows = await conn.execute(query)
+    return {(row.level, row.tile_index): row.hashes for row in rows}
+
+
+async def all_logs(conn: AsyncConnection) -> Sequence[Row]:
+    """Every log."""
+    return (await conn.execute(sa.select(t.logs).order_by(t.logs.c.log_id))).all()
+
+
+async def signed(conn: AsyncConnection, log_id: str) -> str:
+    """The last checkpoint with every cosignature that has come for it."""
+    points = t.checkpoints.c
+    query = sa.select(sa.func.max(points.size)).where(points.log_id == log_id)
+    return await _checkpoint(conn, log_id, (await conn.execute(query)).scalar_one())
+
+
+async def signed_over(conn: AsyncConnection, log_id: str, index: int) -> str:
+    """The last checkpoint over an entry that a witness has cosigned, or else the last of all."""
+    lines = t.cosignatures.c
+    query = sa.select(sa.func.max(lines.size)).where(lines.log_id == log_id, lines.size > index)
+    size = (await conn.execute(query)).scalar_one()
+    return await (signed(conn, log_id) if size is None else _checkpoint(conn, log_id, size))
+
+
+async def _checkpoint(conn: AsyncConnection, log_id: str, size: int) -> str:
+    points, lines = t.checkpoints.c, t.cosignatures.c
+    note = await conn.execute(
+        sa.select(points.note).where(points.log_id == log_id, points.size == size)
+    )
+    cosigned = await conn.execute(
+        sa.select(lines.line)
+        .where(lines.log_id == log_id, lines.size == size)
+        .order_by(lines.witness)
+    )
+    return str(note.scalar_one()) + "".join(cosigned.scalars())
+
+
+async def tiles(conn: AsyncConnection, log_id: str, wanted: Iterable[Tile]) -> dict[Tile, bytes]:
+    """These tiles, each as wide as it says."""
+    asked = list(wanted)
+    rows = await _hashes(conn, log_id, [(tile.level, tile.index) for tile in asked])
+    # A tile that is wider by now begins with the narrower one.
+    return {tile: rows[tile.level, tile.index][: tile.width * HASH_BYTES] for tile in asked}
+
+
+async def entries(conn: AsyncConnection, log_id: str, start: int, end: int) -> list[bytes]:
+    """The entries from `start` up to `end`, in order."""
+    entry = t.log_entries.c
+    query = (
+        sa.select(entry.entry)
+        .where(entry.log_id == log_id, entry.entry_index >= start, entry.entry_index < end)
+        .order_by(entry.entry_index)
+    )
+    return list((await conn.execute(query)).scalars())

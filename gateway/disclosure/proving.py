@@ -1,0 +1,107 @@
+"""Proofs of single lines, from the log in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from gateway.disclosure import log
+from gateway.disclosure.line_proof import Shown, written
+from gateway.disclosure.lines import fund_currency, shown
+from gateway.domain.errors import Reason, not_found, precondition
+from gateway.store import tables as t
+from gateway.transparency.checkpoint import parse_checkpoint
+from gateway.transparency.merkle import inclusion_nodes, inclusion_proof
+from gateway.transparency.note import parse_note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.store import Row
+
+
+async def prove_line(
+    conn: AsyncConnection, fund_id: str, number: int, witness_keys: Mapping[str, str]
+) -> str:
+    """The proof file of a line, in the last tree that witnesses have cosigned, or else the last.
+
+    Args:
+        conn: a transaction.
+        fund_id: the fund.
+        number: of the line.
+        witness_keys: of the witnesses that are asked, by name.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND without such a line in the caller's scope, LINE_NOT_LOGGED
+            in the seconds before the log has it, DATA_ERASED once its salt is gone.
+    """
+    row = await _line(conn, fund_id, number)
+    logged = await _logged(conn, row)
+    note = parse_note(await log.signed_over(conn, logged.log_id, logged.entry_index))
+    checkpoint = parse_checkpoint(note.text)
+    nodes = inclusion_nodes(logged.entry_index, checkpoint.size)
+    read = await log.tree(conn, logged.log_id, checkpoint.size, nodes)
+    hashes = inclusion_proof(logged.entry_index, checkpoint.size, read)
+    cosigned = {line.name for line in note.signatures}
+    keys = tuple(key for name, key in sorted(witness_keys.items()) if name in cosigned)
+    line = Shown(shown(row), row.salt.bytes, logged.key, keys)
+    return written(line, logged.entry_index, hashes, note)
+
+
+async def fund_checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, str]:
+    """The last checkpoint of the log that has the fund's lines, and the log's key.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope, LINE_NOT_LOGGED
+            before that log's first line.
+    """
+    await fund_currency(conn, fund_id)
+    query = (
+        sa.select(t.logs)
+        .join_from(t.logs, t.funds, t.logs.c.log_id == t.funds.c.trustee_id)
+        .where(t.funds.c.fund_id == fund_id)
+    )
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        message = "nothing of this trust company is logged yet"
+        raise precondition(Reason.LINE_NOT_LOGGED, f"funds/{fund_id}", message)
+    return await log.signed(conn, row.log_id), row.key
+
+
+async def _line(conn: AsyncConnection, fund_id: str, number: int) -> Row:
+    lines = t.disclosed_lines
+    query = (
+        sa.select(lines, t.funds.c.currency)
+        .join_from(lines, t.funds, lines.c.fund_id == t.funds.c.fund_id)
+        .where(lines.c.fund_id == fund_id, lines.c.line_number == number)
+    )
+    row = (await conn.execute(query)).one_or_none()
+    name = f"funds/{fund_id}/lines/{number}"
+    if row is None:
+        raise not_found(name)
+    if row.salt is None:
+        message = "personal data of this line were erased; its entry can no longer be shown"
+        raise precondition(Reason.DATA_ERASED, name, message)
+    return row
+
+
+async def _logged(conn: AsyncConnection, line: Row) -> Row:
+    entries = t.log_entries
+    query = (
+        sa.select(entries.c.log_id, entries.c.entry_index, t.logs.c.key)
+        .join_from(entries, t.logs, entries.c.log_id == t.logs.c.log_id)
+        .where(
+            entries.c.kind == log.LINE,
+            entries.c.fund_id == line.fund_id,
+            entries.c.line_number == line.line_number,
+        )
+    )
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        name = f"funds/{line.fund_id}/lines/{line.line_number}"
+        message = "the log takes lines every second; ask again"
+        raise precondition(Reason.LINE_NOT_LOGGED, name, message)
+    return row

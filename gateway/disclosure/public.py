@@ -1,0 +1,66 @@
+"""The public side of a log as plain files: any web server can give them out, any cache keep them.
+
+The layout is that of https://c2sp.org/tlog-tiles. Only ``checkpoint`` is ever replaced.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from gateway.transparency.tiles import WIDTH, bundle, bundle_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from gateway.transparency.tiles import Tile
+
+CHECKPOINT: Final = "checkpoint"
+PAGE: Final = "verify.html"
+"""Checks a proof in a browser; stands beside the logs."""
+
+
+def write_tiles(directory: Path, tiles: Mapping[Tile, bytes]) -> None:
+    """Writes tiles; one that is there already stays as it is."""
+    for tile, hashes in tiles.items():
+        _write_new(directory / tile.path, hashes)
+
+
+def write_bundles(directory: Path, first: int, entries: Sequence[bytes]) -> None:
+    """Writes the bundles of these entries, the first of which begins a bundle."""
+    for at in range(0, len(entries), WIDTH):
+        part = entries[at : at + WIDTH]
+        path = bundle_path((first + at) // WIDTH, len(part))
+        _write_new(directory / path, bundle(part))
+
+
+def write_checkpoint(directory: Path, note: str) -> None:
+    """Replaces the checkpoint, at once and on disk; what it promises must be there before."""
+    directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / CHECKPOINT, note.encode())
+
+
+def write_page(directory: Path, page: str) -> None:
+    """Puts the page there, unless it is there already."""
+    path = directory / PAGE
+    content = page.encode()
+    if not path.exists() or path.read_bytes() != content:
+        directory.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Puts the whole file there, or leaves what was."""
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

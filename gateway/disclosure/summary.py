@@ -1,0 +1,219 @@
+"""What came in and what went out: by kind and by month, per book, 期初 + 收入 − 支出 = 期末.
+
+A correction (红字) counts on the side of the line that it takes back, with its sign: a payment that
+came back makes the cost smaller, not the income larger. What an account held when the gateway took
+it over is no income; it stands in the opening balance.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from gateway.clock import end_of
+from gateway.disclosure.lines import fund_currency
+from gateway.domain.errors import Reason, invalid
+from gateway.ledger.writer import OPENING_CATEGORY
+from gateway.store import tables as t
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+BOOKS: Final = ("COMMON", "MAINTENANCE")
+MAX_MONTHS: Final = 120
+
+_L = t.disclosed_lines.c
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Whole months, both ends included.
+
+    Attributes:
+        first: first day of the first month.
+        last: last day of the last month.
+    """
+
+    first: date
+    last: date
+
+    @classmethod
+    def of_months(cls, first: str, last: str) -> Period:
+        """The period from one month to another, written ``2026-10``.
+
+        Raises:
+            GatewayError: FIELD_INVALID.
+        """
+        try:
+            start, end = date.fromisoformat(f"{first}-01"), date.fromisoformat(f"{last}-01")
+        except ValueError:
+            raise invalid(Reason.FIELD_INVALID, "months", "is no month as in 2026-10") from None
+        period = cls(start, _next_month(end) - timedelta(days=1))
+        if not 0 < len(period.months()) <= MAX_MONTHS:
+            message = f"must be 1 to {MAX_MONTHS} months, the first one first"
+            raise invalid(Reason.FIELD_INVALID, "months", message)
+        return period
+
+    def months(self) -> tuple[date, ...]:
+        """The first day of each month."""
+        months, month = list[date](), self.first
+        while month <= self.last and len(months) <= MAX_MONTHS:
+            months.append(month)
+            month = _next_month(month)
+        return tuple(months)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What moved in one month under one category, minor units.
+
+    Attributes:
+        book: which of the two.
+        month: its first day.
+        category: of the lines.
+        income_minor: received, less what was corrected.
+        cost_minor: paid, less what was corrected; above zero.
+    """
+
+    book: str
+    month: date
+    category: str
+    income_minor: int
+    cost_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One category over the whole period."""
+
+    category: str
+    income_minor: int
+    cost_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """One month of a book; `balance_minor` is what the book had at its end."""
+
+    month: date
+    income_minor: int
+    cost_minor: int
+    balance_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookSummary:
+    """One book over the period, minor units: opening + income − cost = closing."""
+
+    book: str
+    opening_minor: int
+    income_minor: int
+    cost_minor: int
+    kinds: tuple[Kind, ...]
+    months: tuple[Month, ...]
+
+    @property
+    def closing_minor(self) -> int:
+        """What the book has at the end."""
+        return self.opening_minor + self.income_minor - self.cost_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A fund over a period: its books in order, in minor units of its currency."""
+
+    currency: str
+    books: tuple[BookSummary, ...]
+
+
+async def fund_summary(
+    conn: AsyncConnection, fund_id: str, period: Period, disclosed_by: date | None = None
+) -> Summary:
+    """Both books of a fund, by the days that lines count for.
+
+    Args:
+        conn: a snapshot, so that opening and sums are of one moment.
+        fund_id: the fund.
+        period: which months.
+        disclosed_by: only what was disclosed by the end of this day; None for all.
+
+    Raises:
+        GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope.
+    """
+    currency = await fund_currency(conn, fund_id)
+    known = _known(fund_id, disclosed_by)
+    sums = [
+        Sum(row.book, row.month, row.category, int(row.income), int(row.cost))
+        for row in await conn.execute(_sums(period).where(*known))
+    ]
+    taken_over = _L.category == OPENING_CATEGORY
+    before = (_L.effective_date < period.first) | (taken_over & (_L.effective_date <= period.last))
+    query = sa.select(_L.book, sa.func.sum(_L.amount_minor)).where(*known, before)
+    rows = await conn.execute(query.group_by(_L.book))
+    openings = {book: int(total) for book, total in rows}
+    books = (summarise(book, openings.get(book, 0), sums, period) for book in BOOKS)
+    return Summary(currency, tuple(books))
+
+
+def summarise(book: str, opening_minor: int, sums: Sequence[Sum], period: Period) -> BookSummary:
+    """One book of these sums."""
+    own = [each for each in sums if each.book == book]
+    months, balance_minor = list[Month](), opening_minor
+    for month in period.months():
+        income_minor, cost_minor = _totals(each for each in own if each.month == month)
+        balance_minor += income_minor - cost_minor
+        months.append(Month(month, income_minor, cost_minor, balance_minor))
+    return BookSummary(book, opening_minor, *_totals(own), _kinds(own), tuple(months))
+
+
+def _kinds(sums: Iterable[Sum]) -> tuple[Kind, ...]:
+    """By category; income before cost, the larger first."""
+    by_category: dict[str, list[Sum]] = defaultdict(list)
+    for each in sums:
+        by_category[each.category].append(each)
+    kinds = [Kind(category, *_totals(group)) for category, group in by_category.items()]
+    return tuple(
+        sorted(kinds, key=lambda kind: (-kind.income_minor, -kind.cost_minor, kind.category))
+    )
+
+
+def _totals(sums: Iterable[Sum]) -> tuple[int, int]:
+    income_minor = cost_minor = 0
+    for each in sums:
+        income_minor += each.income_minor
+        cost_minor += each.cost_minor
+    return income_minor, cost_minor
+
+
+def _sums(period: Period) -> sa.Select[tuple[str, date, str, int, int]]:
+    """Income and cost by book, month and category."""
+    month = sa.cast(sa.func.date_trunc("month", _L.effective_date), sa.Date)
+    received = (_L.amount_minor > 0) == _L.corrects.is_(None)
+    income = sa.func.coalesce(sa.func.sum(_L.amount_minor).filter(received), 0)
+    cost = sa.func.coalesce(sa.func.sum(-_L.amount_minor).filter(~received), 0)
+    return (
+        sa.select(
+            _L.book, month.label("month"), _L.category, income.label("income"), cost.label("cost")
+        )
+        .where(
+            _L.effective_date.between(period.first, period.last), _L.category != OPENING_CATEGORY
+        )
+        .group_by(_L.book, month, _L.category)
+    )
+
+
+def _known(fund_id: str, disclosed_by: date | None) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [_L.fund_id == fund_id]
+    if disclosed_by is not None:
+        conditions.append(_L.disclosed_at < end_of(disclosed_by))
+    return conditions
+
+
+def _next_month(month: date) -> date:
+    return (month.replace(day=1) + timedelta(days=31)).replace(day=1)
