@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
+import structlog
 
 from benchmarks.estates import load
 from benchmarks.truth import LAST_DAY, START, Plan
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.night import Run
+
+log = structlog.get_logger(__name__)
 
 _KB: Final = 1024
 _MB: Final = _KB * _KB
@@ -45,37 +48,49 @@ def measure(folder: Path, plan: Plan) -> dict[str, Any]:
 
 
 async def _measure(url: str, archive: Path, plan: Plan) -> dict[str, Any]:
+    figures = _Figures()
     started = time.perf_counter()
     entries, lines = await load(url, plan)
-    loaded_s, loaded_mb = time.perf_counter() - started, await _database_mb(url)
+    figures.tell(
+        funds=plan.accounts,
+        bank_entries=entries,
+        lines=lines,
+        load_seconds=round(time.perf_counter() - started, 1),
+        database_mb_before=round(await _database_mb(url)),
+    )
     store = open_store(url)
     try:
         nights = Nights(store, lambda: datetime.now(UTC), archive)
         first, first_s = await _night(nights, _DAY, "run-first")
         read_s = (archive / "run-first" / "manifest.json").stat().st_mtime
+        counts = first.counts
+        figures.tell(
+            night_seconds=round(first_s, 1),
+            read_seconds=round(read_s - first.started_at.timestamp(), 1),
+            rows_per_second=round((entries + lines) / first_s),
+            matched_bank_share=round(counts.matched_bank_entry_count / entries, 5),
+            matches_on_record=await _count(url, "matches"),
+            cases_on_record=await _count(url, "cases"),
+            proved_accounts=counts.proved_account_count,
+            shards=first.shard_count,
+            peak_mb=round(_peak_mb()),
+            archive_mb=round(_size_mb(archive / "run-first")),
+            database_mb=round(await _database_mb(url)),
+        )
         _second, second_s = await _night(nights, _DAY, "run-second")
+        figures.tell(second_night_seconds=round(second_s, 1))
     finally:
         await store.close()
-    counts = first.counts
-    return {
-        "funds": plan.accounts,
-        "bank_entries": entries,
-        "lines": lines,
-        "load_seconds": round(loaded_s, 1),
-        "night_seconds": round(first_s, 1),
-        "read_seconds": round(read_s - first.started_at.timestamp(), 1),
-        "rows_per_second": round((entries + lines) / first_s),
-        "second_night_seconds": round(second_s, 1),
-        "matched_bank_share": round(counts.matched_bank_entry_count / entries, 5),
-        "matches_on_record": await _count(url, "matches"),
-        "cases_on_record": await _count(url, "cases"),
-        "proved_accounts": counts.proved_account_count,
-        "shards": first.shard_count,
-        "peak_mb": round(_peak_mb()),
-        "archive_mb": round(_size_mb(archive / "run-first")),
-        "database_mb": round(await _database_mb(url)),
-        "database_mb_before": round(loaded_mb),
-    }
+    return figures
+
+
+class _Figures(dict[str, Any]):
+    """What was measured so far, told at once: what fails later takes nothing of it along."""
+
+    def tell(self, **measured: float) -> None:
+        """Adds figures and logs them."""
+        self.update(measured)
+        log.info("night_measured", **measured)
 
 
 async def _night(nights: Nights, day: date, run_id: str) -> tuple[Run, float]:
