@@ -276,11 +276,10 @@ def close_staged(table: str, which: str) -> str:
 
     Args:
         table: a table of the transaction with columns fund_id, line_number, id (the match), and
-            value_date. Its funds must be locked.
+            value_date. Its funds must be locked; they lie between the statement's parameters
+            `first` and `last`, or a nation's lines would be gone through for those of a few.
+            The parameter `day` is that of the match.
         which: which rows of it, as a condition on `m`.
-
-    The parameters of the statement are `day`, of the match, and `first` and `last`, the funds: a
-    nation's lines are not gone through for those of a few.
     """
     return f"""
         WITH closed AS (

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from reconciliation.shards import Files, Job
 
 _WRITERS: Final = 2
-"""Shards that are written at a time: so one database process never waits for this one."""
+"""Shards that are written at a time: the database works on one while another is made ready."""
 
 log = structlog.get_logger(__name__)
 
