@@ -20,11 +20,13 @@ import argparse
 import json
 import os
 import platform
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -173,12 +175,14 @@ def main() -> None:
         "load_before": os.getloadavg()[0],
     }
     measured = _measured(chosen)
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    # Progress goes where it does not mix with figures.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     for name in chosen.what:
         figures[name] = measured[name]()
         _show(name, figures[name], console)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(figures, indent=2, ensure_ascii=False, default=str)
-    chosen.out.write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(figures, indent=2, ensure_ascii=False, default=str)
+        chosen.out.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -268,22 +268,31 @@ async def _change_pending(
         await _change_book(conn, fund_id, book, changes[book])
 
 
-def settle_staged(table: str, which: str) -> str:
-    """As `settle_lines`, of many funds at once: the statement for rows that the caller has staged.
+def close_staged(table: str, which: str) -> str:
+    """The beginning of a statement that matches lines of many funds, and settles as `settle_lines`.
+
+    What follows it has in `settled` (fund_id, line_number) the lines that were not settled before.
+    It is one update, because each further one writes a line and its place in every index again.
 
     Args:
-        table: a table of the transaction with columns fund_id, line_number, value_date, and
-            settled_here, which becomes true where this is what settled the line. The funds must be
-            locked.
+        table: a table of the transaction with columns fund_id, line_number, id (the match), and
+            value_date. Its funds must be locked; they lie between the statement's parameters
+            `first` and `last`, or a nation's lines would be gone through for those of a few.
+            The parameter `day` is that of the match.
         which: which rows of it, as a condition on `m`.
     """
     return f"""
-        WITH settled AS (
-            UPDATE disclosed_lines l SET settled = true, bank_value_date = m.value_date
-            FROM {table} m
-            WHERE {which} AND l.fund_id = m.fund_id AND l.line_number = m.line_number
-                AND NOT l.settled
-            RETURNING l.fund_id, l.line_number, l.book, l.amount_minor
+        WITH closed AS (
+            UPDATE disclosed_lines l SET match_id = m.id, match_date = :day, settled = true,
+                bank_value_date =
+                    CASE WHEN was.settled THEN was.bank_value_date ELSE m.value_date END
+            FROM {table} m JOIN disclosed_lines was USING (fund_id, line_number)
+            WHERE {which} AND was.fund_id BETWEEN :first AND :last
+                AND l.fund_id = m.fund_id AND l.line_number = m.line_number
+                AND l.fund_id BETWEEN :first AND :last
+            RETURNING l.fund_id, l.line_number, l.book, l.amount_minor, was.settled
+        ), settled AS (
+            SELECT fund_id, line_number, book, amount_minor FROM closed WHERE NOT settled
         ), moved AS (
             SELECT fund_id, book,
                 coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0) AS in_minor,
@@ -294,9 +303,6 @@ def settle_staged(table: str, which: str) -> str:
                 pending_out_minor = b.pending_out_minor - moved.out_minor
             FROM moved WHERE b.fund_id = moved.fund_id AND b.book = moved.book
         )
-        UPDATE {table} m SET settled_here = true
-        FROM settled WHERE {which}
-            AND m.fund_id = settled.fund_id AND m.line_number = settled.line_number
     """  # noqa: S608 - names and conditions of our own code
 
 

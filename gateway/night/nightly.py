@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -28,7 +28,7 @@ from reconciliation.rules import Rules
 from reconciliation.shards import ROWS_A_SHARD, crossings, unpacked, work_through
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from reconciliation.archive import Manifest
     from reconciliation.engines import EngineName
     from reconciliation.shards import Files, Job
+
+_WRITERS: Final = 2
+"""Shards that are written at a time: the database works on one while another is made ready."""
 
 log = structlog.get_logger(__name__)
 
@@ -167,8 +170,8 @@ class Nights:
             await record.plan(conn, begun.lease, manifest)
             written = await record.written_shards(conn, begun.lease)
         todo = [number for number in range(len(manifest.shards)) if number not in written]
-        async for number, made in self._solved(begun, manifest, todo):
-            await self._write(begun, manifest, number, made)
+        async with aclosing(self._solved(begun, manifest, todo)) as solved:
+            await self._write_all(begun, manifest, solved)
         async with self.store.transaction(GATEWAY) as conn:
             await record.finish(conn, begun.lease, self.clock())
 
@@ -185,7 +188,7 @@ class Nights:
 
     async def _solved(
         self, begun: _Begun, manifest: Manifest, todo: Sequence[int]
-    ) -> AsyncIterator[tuple[int, Files]]:
+    ) -> AsyncGenerator[tuple[int, Files], None]:
         """What the kernel makes of each shard; what is on disk already is not worked on again."""
         left = []
         for number in todo:
@@ -217,6 +220,28 @@ class Nights:
         for number, made in work_through(load, todo, crossed, engine):
             begun.archive.write_result(number, made)
             yield number, made
+
+    async def _write_all(
+        self, begun: _Begun, manifest: Manifest, solved: AsyncIterator[tuple[int, Files]]
+    ) -> None:
+        """Writes shards side by side: no fund is in two of them, so neither waits for the other."""
+        turn = asyncio.Lock()
+
+        async def writer() -> None:
+            while True:
+                async with turn:
+                    each = await anext(solved, None)
+                if each is None:
+                    return
+                await self._write(begun, manifest, *each)
+
+        try:
+            async with asyncio.TaskGroup() as writers:
+                for _ in range(_WRITERS):
+                    writers.create_task(writer())
+        except ExceptionGroup as failed:
+            # Whoever asked for the run is told why it broke off, not that writers did.
+            raise failed.exceptions[0] from None
 
     async def _write(self, begun: _Begun, manifest: Manifest, number: int, made: Files) -> None:
         def prepared() -> writing.Shard:

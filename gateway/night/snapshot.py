@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # it ships no types
 import polars as pl
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from gateway.night.figures import NIGHT, figures
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from reconciliation.rules import Rules
 
     _Query = Callable[[sa.ColumnElement[bool]], sa.Select[Any]]
+
+log = structlog.get_logger(__name__)
 
 _DIALECT: Final = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own omission
 _BIND: Final = sa.text(
@@ -105,10 +108,10 @@ def keep(
     with reading(store) as read:
         counts = read.frame(_open_counts(day)).iter_rows()
         spans = list(divide(counts, rows_a_shard)) or [Span("", "", 0)]
-        shards = [
-            archive.write_shard(number, span, frames(read, span, day))
-            for number, span in enumerate(spans)
-        ]
+        shards = []
+        for number, span in enumerate(spans):
+            shards.append(archive.write_shard(number, span, frames(read, span, day)))
+            log.info("night_shard_read", shard=f"{number + 1}/{len(spans)}", rows=span.rows)
     manifest = manifest_of(day, rules, shards, demoted, moment.isoformat(), explained=True)
     archive.write_manifest(manifest)
     return manifest

@@ -7,8 +7,9 @@ funds of the shard at once.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql as pg
 
-from gateway.ledger.writer import settle_staged
+from gateway.ledger.writer import close_staged
 from gateway.night import record
 from gateway.night.figures import SOME, figures
 from gateway.night.proofs import Account, Draft, News, Proof, draft, linked, reopened, touched
@@ -49,8 +50,7 @@ _STAGES: Final = {
         fund_id text, side text, account_id text, member_id text, kind text, id text,
         amount_minor bigint, value_date date,
         line_number bigint GENERATED ALWAYS AS
-            (CASE side WHEN 'ledger' THEN member_id::bigint END) STORED,
-        settled_here boolean NOT NULL DEFAULT false
+            (CASE side WHEN 'ledger' THEN member_id::bigint END) STORED
     """,
     "night_stale": "kind text, fund_id text, id text",
     "night_proofs": """
@@ -193,9 +193,10 @@ _LOCK_FUNDS: Final = _sql("""
 
 _STALE: Final = _sql("""
     INSERT INTO night_stale SELECT DISTINCT m.kind, m.fund_id, m.id FROM night_members m
-    LEFT JOIN bank_entries e ON m.side = 'bank'
+    LEFT JOIN bank_entries e ON m.side = 'bank' AND e.fund_id BETWEEN :first AND :last
         AND e.fund_id = m.fund_id AND e.bank_entry_id = m.member_id
-    LEFT JOIN disclosed_lines l ON l.fund_id = m.fund_id AND l.line_number = m.line_number
+    LEFT JOIN disclosed_lines l ON l.fund_id BETWEEN :first AND :last
+        AND l.fund_id = m.fund_id AND l.line_number = m.line_number
     WHERE coalesce(e.match_id, l.match_id) <> ''
         OR coalesce(e.amount_minor - e.taken_minor, l.amount_minor - l.taken_minor)
             <> m.amount_minor
@@ -227,13 +228,8 @@ _MATCHES: Final = (
         UPDATE bank_entries row SET match_id = m.id, match_date = :day
         FROM night_members m WHERE m.kind = 'match' AND m.side = 'bank'
             AND row.fund_id = m.fund_id AND row.bank_entry_id = m.member_id
+            AND row.fund_id BETWEEN :first AND :last
     """),
-    _sql("""
-        UPDATE disclosed_lines row SET match_id = m.id, match_date = :day
-        FROM night_members m WHERE m.kind = 'match' AND m.side = 'ledger'
-            AND row.fund_id = m.fund_id AND row.line_number = m.line_number
-    """),
-    sa.text(settle_staged("night_members", "m.kind = 'match' AND m.side = 'ledger'")),
     _sql(f"""
         INSERT INTO matches (fund_id, match_id, made_by, account_id, status, rule, rules_version,
             date, created_at, {_SAW})
@@ -241,12 +237,14 @@ _MATCHES: Final = (
             {_SAW}
         FROM night_matches JOIN runs r ON r.run_id = :run
     """),  # noqa: S608 - of constants
-    _sql("""
+    _sql(f"""
+        {close_staged("night_members", "m.kind = 'match' AND m.side = 'ledger'")}
         INSERT INTO match_members (fund_id, match_id, made_by, side, member_id, account_id,
             allocated_minor, settled_here)
-        SELECT fund_id, id, :run, side, member_id, account_id, amount_minor, settled_here
-        FROM night_members WHERE kind = 'match'
-    """),
+        SELECT m.fund_id, m.id, :run, m.side, m.member_id, m.account_id, m.amount_minor,
+            settled.line_number IS NOT NULL
+        FROM night_members m LEFT JOIN settled USING (fund_id, line_number) WHERE m.kind = 'match'
+    """),  # noqa: S608 - of constants
 )
 
 # --- cases --------------------------------------------------------------------------------------
@@ -318,11 +316,16 @@ async def _proofs(conn: AsyncConnection, shard: Shard, bound: Mapping[str, objec
     await _reopen(conn, shard, bound, drafts)
     last = {(p.fund_id, p.account_id): p for p in await _read(conn, _LAST, bound)}
     moment = datetime.fromisoformat(shard.manifest.moment)
-    return [
-        proof
-        for key, each in drafts.items()
-        for proof in linked(each, shard.lease.run_id, last.get(key), moment)
-    ]
+
+    def chained() -> list[Proof]:
+        return [
+            proof
+            for key, each in drafts.items()
+            for proof in linked(each, shard.lease.run_id, last.get(key), moment)
+        ]
+
+    # A digest an account: in a thread, so that other calls are answered meanwhile.
+    return await asyncio.to_thread(chained)
 
 
 async def _reopen(
@@ -475,7 +478,7 @@ _PROOFS: Final = _sql("""
 def _proof_rows(proofs: Sequence[Proof]) -> pl.DataFrame:
     rows = [
         {
-            **asdict(each),
+            **each.row(),
             "findings": chr(30).join(each.findings),
             "created_at": str(each.created_at),
         }

@@ -465,7 +465,14 @@ disclosed_lines = sa.Table(
     sa.ForeignKeyConstraint(
         ["fund_id", "account_id"], ["bank_accounts.fund_id", "bank_accounts.account_id"]
     ),
-    sa.UniqueConstraint("fund_id", "corrects"),
+    # Few lines correct another: the others need no place in the index.
+    sa.Index(
+        "uq_disclosed_lines_corrects",
+        "fund_id",
+        "corrects",
+        unique=True,
+        postgresql_where=sa.text("corrects IS NOT NULL"),
+    ),
     sa.Index("ix_disclosed_lines_open", "fund_id", postgresql_where=sa.text("match_id = ''")),
     sa.Index(None, "fund_id", "effective_date"),
     sa.Index(None, "transaction_id", "fund_id", "line_number"),
@@ -669,7 +676,8 @@ matches = sa.Table(
 match_members = sa.Table(
     "match_members",
     metadata,
-    _fund(),
+    # The match tells that there is such a fund; to ask again of each member costs a night minutes.
+    sa.Column("fund_id", sa.Text, primary_key=True),
     sa.Column("match_id", sa.Text, primary_key=True),
     sa.Column("made_by", sa.Text, primary_key=True),
     sa.Column("side", sa.Text, primary_key=True),

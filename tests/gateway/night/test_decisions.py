@@ -100,7 +100,9 @@ async def test_only_what_the_match_settled_is_noted_as_settled_by_it(world: Worl
     async with world.store.transaction(GATEWAY) as conn:
         already = t.disclosed_lines.c.amount_minor == 700
         await conn.execute(
-            t.disclosed_lines.update().where(already).values(settled=True, bank_value_date=TODAY)
+            t.disclosed_lines.update()
+            .where(already)
+            .values(settled=True, bank_value_date=TODAY - DAY)
         )
         await conn.execute(t.books.update().values(pending_in_minor=500))
     entries = [{"amount_minor": 500, "reference": "R1"}, {"amount_minor": 700, "reference": "R2"}]
@@ -110,6 +112,9 @@ async def test_only_what_the_match_settled_is_noted_as_settled_by_it(world: Worl
 
     members = await world.rows(t.match_members, side="ledger")
     assert {row["member_id"]: row["settled_here"] for row in members} == {"1": True, "2": False}
+    lines = await world.rows(t.disclosed_lines)
+    days = {row["line_number"]: row["bank_value_date"] for row in lines}
+    assert days == {1: TODAY, 2: TODAY - DAY}
     assert {book["pending_in_minor"] for book in await world.rows(t.books, book="COMMON")} == {0}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.domain.errors import GatewayError, Reason
-from gateway.night import Nights, Run, nightly, record
+from gateway.night import Nights, Run, nightly, record, writing
 from gateway.store import tables as t
 from reconciliation import engines
 from reconciliation.archive import Archive
@@ -23,6 +23,7 @@ from tests.gateway.night.world import DAY, TODAY, World, copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 _ROOT = Path(__file__).parents[3]
 _WRITTEN = (
@@ -182,6 +183,54 @@ async def test_of_two_runners_at_once_one_works_and_the_other_is_refused(world: 
     assert done.state == "DONE"
     assert refused.reason is Reason.RUN_IN_PROGRESS
     assert len(await world.rows(t.runs)) == 1
+
+
+async def _two_shards(world: World) -> None:
+    for fund in ("f1", "f2"):
+        await world.fund(fund)
+        await world.line(fund, 500, TODAY, reference="R1")
+        await world.statement(fund, TODAY, [{"amount_minor": 500, "reference": "R1"}])
+
+
+async def test_two_shards_are_written_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _two_shards(world)
+    both, real = asyncio.Barrier(2), writing.write
+
+    async def met(*given: Any) -> None:
+        await both.wait()
+        await real(*given)
+
+    monkeypatch.setattr(writing, "write", met)
+    async with asyncio.timeout(60):
+        run = await world.nights(rows_a_shard=1).run(TODAY, "side-by-side")
+
+    assert (run.state, run.written_shard_count) == ("DONE", 2)
+    assert run.counts.matched_line_count == 2
+
+
+async def test_a_shard_that_cannot_be_written_takes_the_one_beside_it_back_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _two_shards(world)
+    both, real = asyncio.Barrier(2), writing.write
+
+    async def half(conn: Any, shard: writing.Shard, now: datetime) -> None:
+        await real(conn, shard, now)
+        await both.wait()
+        if shard.number == 0:
+            raise OSError("the disk is full")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(writing, "write", half)
+    async with asyncio.timeout(60):
+        with pytest.raises(OSError, match="the disk is full"):
+            await world.nights(rows_a_shard=1).run(TODAY, "broken")
+
+    assert [row["state"] for row in await world.rows(t.runs)] == ["FAILED"]
+    assert await world.rows(t.matches) == []
+    assert all(row["match_id"] == "" for row in await world.rows(t.disclosed_lines))
 
 
 async def test_a_run_of_the_gateway_is_proved_from_its_archive_alone(world: World) -> None:
