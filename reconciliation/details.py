@@ -1,91 +1,71 @@
 """One sentence a case, in plain English and with figures, and the id of the case.
 
 A sentence names entries and lines by their ids, never a counterparty, and an account by its last
-four characters.
+four characters. Sentences are put together for all cases of a kind at once.
 """
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from reconciliation.matching.core import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from reconciliation.rules import Rules
 
-    Sentence = Callable[["Case"], str]
+    Sentence = Callable[[Rules, date], pl.Expr]
 
-_COLUMNS: Final = (
-    *("kind", "cause", "group", "side", "member_id", "other_id"),
-    *("account_id", "currency", "amount", "date", "own", "ref", "batch"),
+_GROUP: Final = ("kind", "cause", "group")
+_NAME: Final = ("kind", "cause")
+_TOLD: Final = (
+    *("side", "other_id", "account_id", "currency", "amount", "date", "own", "ref", "batch"),
     *("limit", "candidates", "states"),
 )
-_GROUP: Final = ("kind", "cause", "group")
+"""What a sentence may say of a case's first member, the bank's if there is one."""
+_TOLD_OF_LINE: Final = ("account_id", "currency", "amount", "date", "own", "ref")
+"""What it may say of its first ledger line, too, as `line_<name>`."""
 
 
-class Member(NamedTuple):
-    """One row of a case, with the fields that a sentence may need; `amount` is fen.
-
-    `limit`, `candidates` and `states` are of the search for a sum, as `subset_sum.SEARCHES` has it.
-    """
-
-    kind: str
-    cause: str
-    group: int
-    side: str
-    member_id: str
-    other_id: str | None
-    account_id: str
-    currency: str
-    amount: int
-    date: date
-    own: str | None
-    ref: str | None
-    batch: str | None
-    limit: str | None
-    candidates: int | None
-    states: int | None
-
-
-class Case(NamedTuple):
-    """The members of one case by side, with what ages and windows are counted by."""
-
-    bank: Sequence[Member]
-    ledger: Sequence[Member]
-    rules: Rules
-    as_of: date
-
-    @property
-    def first(self) -> Member:
-        """Its first member: the bank's if there is one."""
-        return (self.bank or self.ledger)[0]
+_NO_DETAIL: Final = pl.DataFrame(schema={"detail": pl.String()})
 
 
 def described(members: pl.DataFrame, rules: Rules, as_of: date) -> pl.DataFrame:
-    """The members, sorted by kind, cause and group, with `case_id` and `detail` added."""
-    details: list[str] = []
-    for group in _groups(members):
-        sides = [[m for m in group if m.side == side] for side in ("bank", "ledger")]
-        case = Case(sides[0], sides[1], rules, as_of)
-        details += [_SENTENCES[group[0].kind](case)] * len(group)
-    told = members.with_columns(
-        pl.Series("detail", details, dtype=pl.String), case=pl.struct(_GROUP).rle_id()
+    """The members with `case_id` and `detail`, given by kind, cause, group, side and row."""
+    numbered = members.with_columns(case=pl.struct(_GROUP).rle_id())
+    cases = _cases(numbered)
+    parts = cases.partition_by(_NAME, as_dict=True)
+    said = [_NO_DETAIL]
+    said += [part.select(detail=_SENTENCES[name](rules, as_of)) for name, part in parts.items()]
+    told = pl.concat([cases.select("case_id"), pl.concat(said)], how="horizontal")
+    return pl.concat([members, told[numbered["case"]]], how="horizontal")
+
+
+def _cases(members: pl.DataFrame) -> pl.DataFrame:
+    """A row a case: its id, what each side comes to in how many rows, and its first members."""
+    on_bank = pl.col("side") == "bank"
+    sided = members.with_columns(
+        paid=pl.when(on_bank).then("amount").otherwise(0),
+        due=pl.when(on_bank).then(0).otherwise("amount"),
     )
-    ids = told.group_by("case", maintain_order=True).agg(_case_id())
-    return told.with_columns(ids["case_id"].gather(told["case"]))
-
-
-def _groups(members: pl.DataFrame) -> Iterator[list[Member]]:
-    rows = map(Member._make, members.select(_COLUMNS).iter_rows())
-    for _, group in groupby(rows, key=itemgetter(*map(_COLUMNS.index, _GROUP))):
-        yield list(group)
+    cases = sided.group_by("case", maintain_order=True).agg(
+        _case_id(),
+        pl.len().alias("rows"),
+        pl.col("paid", "due").sum(),
+        entries=on_bank.sum(),
+    )
+    first = pl.col("rows").cum_sum() - pl.col("rows")
+    places = cases.select(
+        first=first,
+        line=pl.when(pl.col("entries") < pl.col("rows")).then(first + pl.col("entries")),
+    )
+    told = members.select(pl.col(*_NAME, *_TOLD).gather(places["first"]))
+    lines = members.select(pl.col(_TOLD_OF_LINE).gather(places["line"]).name.prefix("line_"))
+    return pl.concat([cases, told, lines], how="horizontal")
 
 
 def _case_id() -> pl.Expr:
@@ -93,193 +73,196 @@ def _case_id() -> pl.Expr:
     return digest(pl.concat_str(pl.lit("case|"), pl.col("label").str.join(","))).alias("case_id")
 
 
-def money(amount_minor: int) -> str:
-    """An amount in fen as people write it: -123456 is "-1,234.56"."""
-    whole, part = divmod(abs(amount_minor), 100)
-    return f"{'-' if amount_minor < 0 else ''}{whole:,}.{part:02d}"
+# --- figures --------------------------------------------------------------------------------------
 
 
-def _sum(members: Sequence[Member]) -> int:
-    return sum(member.amount for member in members)
-
-
-def _count(members: Sequence[Member], one: str, many: str) -> str:
-    return f"{len(members)} {one if len(members) == 1 else many}"
-
-
-def _both(case: Case) -> str:
-    """How many rows of each side a case has."""
-    bank = _count(case.bank, "bank entry", "bank entries")
-    return f"{bank} and {_count(case.ledger, 'ledger line', 'ledger lines')}"
-
-
-def _tail(account_id: str) -> str:
-    return f"…{account_id[-4:]}"
-
-
-def _missing_in_bank(case: Case) -> str:
-    line = case.first
-    age = (case.as_of - line.date).days
-    return (
-        f"The ledger line of {line.date} over {money(line.amount)} {line.currency} has no bank "
-        f"entry after {age} days."
+def money(amount_minor: pl.Expr) -> pl.Expr:
+    """Amounts in fen as people write them: -123456 is "-1,234.56"."""
+    fen = amount_minor.abs()
+    sign = pl.when(amount_minor < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    return pl.format(
+        "{}{}.{}", sign, _grouped(fen // 100), (fen % 100).cast(pl.String).str.zfill(2)
     )
 
 
-_MISSING_IN_LEDGER: Final[Mapping[str, str]] = {
-    "bank_fee": "a bank charge of {} booked {} that is not in the ledger",
-    "bank_interest": "bank interest of {} booked {} that is not in the ledger",
-    "unidentified_receipt": "a receipt of {} booked {} that no ledger line accounts for",
-    "unexplained_debit": "a debit of {} booked {} that no ledger line accounts for",
-}
+def _grouped(number: pl.Expr) -> pl.Expr:
+    """A number, not negative, with a comma before every three digits."""
+    backwards = number.cast(pl.String).str.reverse().str.replace_all(r"(\d{3})", "${1},")
+    return backwards.str.strip_chars_end(",").str.reverse()
 
 
-def _missing_in_ledger(case: Case) -> str:
-    entry = case.first
-    amount = f"{money(entry.amount)} {entry.currency}"
-    return f"The bank has {_MISSING_IN_LEDGER[entry.cause].format(amount, entry.date)}."
+_AMOUNT: Final = pl.format("{} {}", money(pl.col("amount")), "currency")
+_DIFFERENCE: Final = pl.format("{} {}", money(pl.col("paid") - pl.col("due")), "currency")
 
 
-def _timing(case: Case) -> str:
-    line = case.first
-    return (
-        f"The ledger line of {line.date} over {money(line.amount)} {line.currency} may still be on "
-        f"its way: the bank has {case.rules.transit_days} days from then."
+def _count(rows: pl.Expr, one: str, many: str) -> pl.Expr:
+    return pl.format("{} {}", rows, pl.when(rows == 1).then(pl.lit(one)).otherwise(pl.lit(many)))
+
+
+_BOTH: Final = pl.format(
+    "{} and {}",
+    _count(pl.col("entries"), "bank entry", "bank entries"),
+    _count(pl.col("rows") - pl.col("entries"), "ledger line", "ledger lines"),
+)
+"""How many rows of each side a case has."""
+
+
+def _tail(account_id: str) -> pl.Expr:
+    return pl.format("…{}", pl.col(account_id).str.tail(4))
+
+
+# --- sentences ------------------------------------------------------------------------------------
+
+
+def _missing_in_bank(_rules: Rules, as_of: date) -> pl.Expr:
+    age = (pl.lit(as_of) - pl.col("date")).dt.total_days()
+    said = "The ledger line of {} over {} has no bank entry after {} days."
+    return pl.format(said, "date", _AMOUNT, age)
+
+
+def _missing_in_ledger(said: str) -> Sentence:
+    return lambda _rules, _as_of: pl.format(f"The bank has {said}.", _AMOUNT, "date")
+
+
+def _timing(rules: Rules, _as_of: date) -> pl.Expr:
+    return pl.format(
+        "The ledger line of {} over {} may still be on its way: the bank has {} days from then.",
+        "date",
+        _AMOUNT,
+        pl.lit(rules.transit_days),
     )
 
 
-def _amount_differs(case: Case) -> str:
-    return _AMOUNT_DIFFERS[case.first.cause](case)
-
-
-def _other_amount(case: Case) -> str:
-    bank, ledger = _sum(case.bank), _sum(case.ledger)
-    fields = [f"amount: {money(bank)} / {money(ledger)}", *_differing(case)]
-    return (
-        f"Bank and ledger name the same {_agreeing(case)} and differ by {money(bank - ledger)} "
-        f"{case.first.currency} ({'; '.join(fields)})."
+def _other_amount(_rules: Rules, _as_of: date) -> pl.Expr:
+    fields = pl.concat_str(
+        pl.format("amount: {} / {}", money(pl.col("paid")), money(pl.col("due"))),
+        _differing("reference", "ref"),
+        _differing("date", "date"),
+        separator="; ",
+        ignore_nulls=True,
     )
+    said = "Bank and ledger name the same {} and differ by {} ({})."
+    return pl.format(said, _agreeing(), _DIFFERENCE, fields)
 
 
-def _agreeing(case: Case) -> str:
+def _agreeing() -> pl.Expr:
     """What ties the two sides together."""
-    own = case.bank[0].own
-    if own is not None and own == case.ledger[0].own:
-        return f"payment {own}"
-    return f"reference {case.bank[0].ref}"
-
-
-def _differing(case: Case) -> list[str]:
-    """Other fields in which a pair differs, both values given."""
-    if len(case.bank) != 1 or len(case.ledger) != 1:
-        return []
-    bank, ledger = case.bank[0], case.ledger[0]
-    fields = (("reference", bank.ref, ledger.ref), ("date", bank.date, ledger.date))
-    return [f"{name}: {a} / {b}" for name, a, b in fields if a and b and a != b]
-
-
-def _split(case: Case) -> str:
     return (
-        f"Payment {case.first.own} is {money(_sum(case.bank))} {case.first.currency} on both "
-        f"sides, but in {_both(case)}."
+        pl.when(pl.col("own") == pl.col("line_own"))
+        .then(pl.format("payment {}", "own"))
+        .otherwise(pl.format("reference {}", "ref"))
     )
 
 
-def _currency(case: Case) -> str:
-    bank, ledger = case.bank[0], case.ledger[0]
-    return (
-        f"Bank and ledger name the same payment {bank.own} in two currencies (amount: "
-        f"{money(bank.amount)} {bank.currency} / {money(ledger.amount)} {ledger.currency})."
+def _differing(name: str, column: str) -> pl.Expr:
+    """Another field in which a pair differs, both values given; else null."""
+    is_pair = (pl.col("entries") == 1) & (pl.col("rows") == 2)  # noqa: PLR2004 -- a pair
+    differs = pl.col(column) != pl.col(f"line_{column}")
+    return pl.when(is_pair & differs).then(
+        pl.format(f"{name}: {{}} / {{}}", column, f"line_{column}")
     )
 
 
-def _batch_total(case: Case) -> str:
-    bank, ledger = _sum(case.bank), _sum(case.ledger)
-    return (
-        f"Batch {case.first.batch} is {money(bank)} at the bank and {money(ledger)} in the ledger, "
-        f"in {_both(case)}: a difference of {money(bank - ledger)} {case.first.currency}."
+def _split(_rules: Rules, _as_of: date) -> pl.Expr:
+    paid = pl.format("{} {}", money(pl.col("paid")), "currency")
+    return pl.format("Payment {} is {} on both sides, but in {}.", "own", paid, _BOTH)
+
+
+def _currency(_rules: Rules, _as_of: date) -> pl.Expr:
+    return pl.format(
+        "Bank and ledger name the same payment {} in two currencies (amount: {} / {} {}).",
+        "own",
+        _AMOUNT,
+        money(pl.col("line_amount")),
+        "line_currency",
     )
 
 
-_AMOUNT_DIFFERS: Final[Mapping[str, Sentence]] = {
-    "amount": _other_amount,
-    "split": _split,
-    "currency": _currency,
-    "batch_total": _batch_total,
-}
-
-
-def _duplicate(case: Case) -> str:
-    row = case.first
-    name = "bank entry" if row.side == "bank" else "ledger line"
-    return (
-        f"The {name} of {row.date} over {money(row.amount)} {row.currency} repeats {row.other_id}."
+def _batch_total(_rules: Rules, _as_of: date) -> pl.Expr:
+    return pl.format(
+        "Batch {} is {} at the bank and {} in the ledger, in {}: a difference of {}.",
+        "batch",
+        money(pl.col("paid")),
+        money(pl.col("due")),
+        _BOTH,
+        _DIFFERENCE,
     )
 
 
-def _returned(case: Case) -> str:
-    entry = case.first
-    name = entry.own or entry.ref
-    what = "a payment" if name is None else f"payment {name}"
-    return (
-        f"The bank returned {what}: {money(entry.amount)} {entry.currency} credited "
-        f"{entry.date}, and the ledger has no correction line."
+def _duplicate(name: str) -> Sentence:
+    said = f"The {name} of {{}} over {{}} repeats {{}}."
+    return lambda _rules, _as_of: pl.format(said, "date", _AMOUNT, "other_id")
+
+
+def _returned(_rules: Rules, _as_of: date) -> pl.Expr:
+    payment = pl.format("payment {}", pl.coalesce("own", "ref")).fill_null("a payment")
+    said = "The bank returned {}: {} credited {}, and the ledger has no correction line."
+    return pl.format(said, payment, _AMOUNT, "date")
+
+
+def _wrong_account(_rules: Rules, _as_of: date) -> pl.Expr:
+    return pl.format(
+        "Payment {} over {} is on one account at the bank and on another in the ledger "
+        "(account: {} / {}).",
+        "own",
+        _AMOUNT,
+        _tail("account_id"),
+        _tail("line_account_id"),
     )
 
 
-def _wrong_account(case: Case) -> str:
-    bank, ledger = case.bank[0], case.ledger[0]
-    return (
-        f"Payment {bank.own} over {money(bank.amount)} {bank.currency} is on one account at the "
-        f"bank and on another in the ledger (account: {_tail(bank.account_id)} / "
-        f"{_tail(ledger.account_id)})."
-    )
+def _ambiguous(why: str) -> Sentence:
+    said = f"{{}} of {{}} each could pair in more than one way: {why}."
+    return lambda _rules, _as_of: pl.format(said, _BOTH, _AMOUNT)
 
 
-def _ambiguous(case: Case) -> str:
-    each = f"{_both(case)} of {money(case.first.amount)} {case.first.currency} each"
-    return f"{each} could pair in more than one way: {_AMBIGUOUS[case.first.cause]}."
+def _search_limited(name: str) -> Sentence:
+    said = f"The {name} of {{}} over {{}} has no partner of its own, and may be a sum: {{}}."
+    return lambda rules, _as_of: pl.format(said, "date", _AMOUNT, _stopped(rules))
 
 
-_AMBIGUOUS: Final[Mapping[str, str]] = {
-    "equal_amounts": "nothing but amount and date to go by",
-    "same_id": "all of them name the same payment",
-    "too_many_candidates": "too many for a search",
-}
-
-
-def _search_limited(case: Case) -> str:
-    row = case.first
-    name = "bank entry" if row.side == "bank" else "ledger line"
-    return (
-        f"The {name} of {row.date} over {money(row.amount)} {row.currency} has no partner of its "
-        f"own, and may be a sum: {_stopped(row, case.rules)}."
-    )
-
-
-def _stopped(row: Member, rules: Rules) -> str:
+def _stopped(rules: Rules) -> pl.Expr:
     """What was tried, and where it ended."""
-    if row.limit == "candidates":
-        most = rules.subset_candidates
-        return f"more than {most} rows of the other side could be part of it, too many to search"
-    if row.limit == "account":
-        spent = f"{rules.subset_account_states:,}"
-        return f"its account had used up the {spent} steps that all its searches may take"
+    most, spent = rules.subset_candidates, f"{rules.subset_account_states:,}"
+    many = f"more than {most} rows of the other side could be part of it, too many to search"
+    account = f"its account had used up the {spent} steps that all its searches may take"
+    tried = "of {} rows that could be part of it, {} partial sums were tried, not all there are"
     return (
-        f"of {row.candidates} rows that could be part of it, {row.states:,} partial sums were "
-        "tried, not all there are"
+        pl.when(pl.col("limit") == "candidates")
+        .then(pl.lit(many))
+        .when(pl.col("limit") == "account")
+        .then(pl.lit(account))
+        .otherwise(pl.format(tried, "candidates", _grouped(pl.col("states"))))
     )
 
 
-_SENTENCES: Final[Mapping[str, Sentence]] = {
-    "missing_in_bank": _missing_in_bank,
-    "missing_in_ledger": _missing_in_ledger,
-    "timing": _timing,
-    "amount_differs": _amount_differs,
-    "duplicate_bank": _duplicate,
-    "duplicate_ledger": _duplicate,
-    "returned": _returned,
-    "wrong_account": _wrong_account,
-    "ambiguous": _ambiguous,
-    "search_limited": _search_limited,
+_SENTENCES: Final[Mapping[tuple[object, ...], Sentence]] = {
+    ("missing_in_bank", "overdue"): _missing_in_bank,
+    ("missing_in_ledger", "bank_fee"): _missing_in_ledger(
+        "a bank charge of {} booked {} that is not in the ledger"
+    ),
+    ("missing_in_ledger", "bank_interest"): _missing_in_ledger(
+        "bank interest of {} booked {} that is not in the ledger"
+    ),
+    ("missing_in_ledger", "unidentified_receipt"): _missing_in_ledger(
+        "a receipt of {} booked {} that no ledger line accounts for"
+    ),
+    ("missing_in_ledger", "unexplained_debit"): _missing_in_ledger(
+        "a debit of {} booked {} that no ledger line accounts for"
+    ),
+    ("timing", "in_transit"): _timing,
+    ("amount_differs", "amount"): _other_amount,
+    ("amount_differs", "split"): _split,
+    ("amount_differs", "currency"): _currency,
+    ("amount_differs", "batch_total"): _batch_total,
+    ("duplicate_bank", "repeated_entry"): _duplicate("bank entry"),
+    ("duplicate_ledger", "repeated_line"): _duplicate("ledger line"),
+    ("returned", "no_correction_line"): _returned,
+    ("wrong_account", "other_account"): _wrong_account,
+    ("ambiguous", "equal_amounts"): _ambiguous("nothing but amount and date to go by"),
+    ("ambiguous", "same_id"): _ambiguous("all of them name the same payment"),
+    ("ambiguous", "too_many_candidates"): _ambiguous("too many for a search"),
+    ("search_limited", "entry_sum"): _search_limited("bank entry"),
+    ("search_limited", "line_sum"): _search_limited("ledger line"),
 }
+"""What is said of cases, by kind and cause."""

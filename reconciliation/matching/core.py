@@ -16,7 +16,6 @@ import functools
 import operator
 import re
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
@@ -295,20 +294,22 @@ def label(side: Side) -> pl.Expr:
 
     Of rows that are `measured`.
     """
-    return pl.concat_str(*label_parts(side, "account_id", "member_id"))
+    return pl.concat_str(*account_parts(side), *member_parts("member_id"))
 
 
-def label_parts(side: Side, account: str, member: str) -> tuple[pl.Expr, ...]:
-    """What a label is put together from, given the columns of account and id."""
-    parts = (
-        (pl.lit(before), pl.col(f"{name}_bytes"), pl.lit(":"), pl.col(name))
-        for before, name in ((f"{side}:", account), (":", member))
-    )
-    return tuple(chain.from_iterable(parts))
+def account_parts(side: Side) -> tuple[pl.Expr, ...]:
+    """What a label begins with, the same for all rows of an account."""
+    account = pl.col("account_id_bytes"), pl.col("account_id")
+    return (pl.lit(f"{side}:"), *account, pl.lit(":"))
+
+
+def member_parts(member: str) -> tuple[pl.Expr, ...]:
+    """What a label ends with, given the column of the id."""
+    return (pl.col(f"{member}_bytes"), pl.col(member))
 
 
 def measured(rows: pl.DataFrame, *names: str) -> pl.DataFrame:
-    """The rows with the length of each text named, in digits, as `<name>_bytes`."""
+    """The rows with the length of each text named, in digits and a colon, as `<name>_bytes`."""
     return rows.with_columns(_length(rows[name]).alias(f"{name}_bytes") for name in names)
 
 
@@ -316,7 +317,7 @@ def _length(text: pl.Series) -> pl.Series:
     # the same few lengths occur again and again: each is put in digits once
     length = text.str.len_bytes()
     longest: int = length.max() or 0  # type: ignore[assignment]  # of lengths
-    digits = pl.Series([str(number) for number in range(longest + 1)], dtype=pl.String)
+    digits = pl.Series([f"{number}:" for number in range(longest + 1)], dtype=pl.String)
     return digits.gather(length)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from math import comb, gcd
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +51,11 @@ def sums_to(amounts: Sequence[int], target: int, items: int, states: int) -> Ans
     masks = _meet(_by_sum(kept), others, target, items)
     sets = tuple(sorted(_positions(mask, left, right) for mask in masks))
     return Answer(sets, spent + more, capped=False)
+
+
+def whole_states(count: int) -> int:
+    """How many partial sums are looked at where all amounts, so many of them, are the answer."""
+    return sum(2**half - 1 for half in (count - count // 2, count // 2))
 
 
 def _subsets(
@@ -117,5 +123,10 @@ def accidents(candidates: int, amounts: Sequence[int], target: int) -> Fraction:
     The number of sets of 2 to as many as were found, times the chance that one of them hits the
     target: sums come in steps of the amounts' greatest common divisor, up to the target.
     """
-    sets = sum(comb(candidates, size) for size in range(_LEAST, len(amounts) + 1))
-    return Fraction(sets * gcd(*amounts), target)
+    return Fraction(_sets(candidates, len(amounts)) * gcd(*amounts), target)
+
+
+@cache
+def _sets(candidates: int, most: int) -> int:
+    """How many sets of 2 to so many of the candidates there are."""
+    return sum(comb(candidates, size) for size in range(_LEAST, most + 1))

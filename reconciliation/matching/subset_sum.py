@@ -9,21 +9,21 @@ Where a budget ends a search, the row is handed over as not searched, never as n
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
-from reconciliation.matching import repeats
+from reconciliation.matching import repeats, whole_sums
 from reconciliation.matching.amount_window import candidates, crowds
 from reconciliation.matching.core import EQUAL, Found, says
 from reconciliation.matching.search import accidents, sums_to
+from reconciliation.matching.shelves import ITEM, LEAST, SHELF, shelved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
     from reconciliation.frames import Side
@@ -44,13 +44,9 @@ SEARCHES: Final = {
 
 NONE: Final = pl.DataFrame(schema=SEARCHES)
 
-_SIDES: Final[tuple[Side, ...]] = ("bank", "ledger")
-_ITEM: Final = ("side", "row", "amount", "day", "own", "batch")
-_LEAST: Final = 2
-
 
 class Item(NamedTuple):
-    """An open row; `amount` without its sign, `day` counted from an epoch."""
+    """An open row, columns as `shelves.ITEM`."""
 
     side: Side
     row: int
@@ -79,6 +75,10 @@ class Search(NamedTuple):
     limit: str | None
     expected: Fraction | None = None
 
+    def used(self) -> set[Item]:
+        """The rows of all solutions and the target; none where there is no solution."""
+        return {item for rows in self.solutions for item in (self.target, *rows)}
+
 
 @dataclass(frozen=True, slots=True)
 class Sums:
@@ -95,30 +95,42 @@ class Sums:
     searches: pl.DataFrame
 
 
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What searches came to.
+
+    Attributes:
+        searches: columns as `SEARCHES`, and whether an accident is `unlikely` enough.
+        used: the rows of each search's solutions and its target (`side`, `row`), each once;
+            `target_side` and `target` name the search.
+    """
+
+    searches: pl.DataFrame
+    used: pl.DataFrame
+
+
 def find(scene: Scene) -> Sums:
     """Sums of open rows that are the only ones to make up a row of the other side."""
-    blocked = _blocked(scene)
-    bound = scene.rules.accident_bound()
-    sure: list[Search] = []
-    doubtful: list[Search] = []
-    said: list[tuple[object, ...]] = []
-    for bank, ledger in _shelves(scene):
-        searches = _searched(bank, ledger, scene.rules)
-        hits = _uncontested(searches, blocked)
-        limited = any(search.limit for search in searches)
-        for hit in hits:
-            is_sure = not limited and hit.expected is not None and hit.expected <= bound
-            (sure if is_sure else doubtful).append(hit)
-        said += map(_report, searches)
+    rules = scene.rules
+    bank, ledger = shelved(scene)
+    whole, settled = whole_sums.find(bank, ledger, rules)
+    rest = [rows.join(settled, on=SHELF, how="anti") for rows in (bank, ledger)]
+    answers = (_read_off(whole, rules), _searched(rest[0], rest[1], rules))
+    searches = pl.concat(answer.searches for answer in answers)
+    used = pl.concat(answer.used for answer in answers)
+    hits = _uncontested(searches, used, _blocked(scene))
     return Sums(
-        _found(sure),
-        _found(doubtful),
-        pl.DataFrame(said, schema=SEARCHES, orient="row"),
+        _found(hits.filter("unlikely")),
+        _found(hits.filter(~pl.col("unlikely"))),
+        searches.drop("unlikely"),
     )
 
 
-def _blocked(scene: Scene) -> frozenset[tuple[str, int]]:
-    """Rows that something better may be said of; they count as answers, but make no match."""
+def _blocked(scene: Scene) -> pl.DataFrame:
+    """Rows that something better may be said of; they count as answers, but make no match.
+
+    Columns `side` and `row`.
+    """
     pairs, full = candidates(scene), crowds(scene)
     echoes = _echoes(scene)
     rules = scene.rules
@@ -137,8 +149,10 @@ def _blocked(scene: Scene) -> frozenset[tuple[str, int]]:
             echoes.ledger["row"],
         ),
     }
-    return frozenset(
-        (side, row) for side, parts in rows.items() for part in parts for row in part.to_list()
+    return pl.concat(
+        pl.DataFrame({"row": row}).select(side=pl.lit(side), row="row")
+        for side, parts in rows.items()
+        for row in parts
     )
 
 
@@ -155,61 +169,79 @@ def _echoes(scene: Scene) -> Found:
     )
 
 
-# --- which rows are looked at --------------------------------------------------------------------
+# --- without a search ----------------------------------------------------------------------------
 
 
-def _shelves(scene: Scene) -> Iterable[tuple[list[Item], list[Item]]]:
-    """Both sides of each account and direction in which some sum may come out, in order."""
-    bank = _rows("bank", scene.open.bank.filter(~pl.col("returned")))
-    ledger = _rows("ledger", scene.open.ledger)
-    worth = _worth_it(bank, ledger, scene.rules.subset_items)
-    shelves = (_grouped(rows.join(worth, on=_SHELF, how="semi")) for rows in (bank, ledger))
-    return zip(*shelves, strict=True)
-
-
-_SHELF: Final = ("account", "way")
-
-
-def _rows(side: Side, rows: pl.DataFrame) -> pl.DataFrame:
-    amounts = rows.filter(pl.col("amount") != 0).with_columns(
-        way=pl.col("amount").sign(),
-        amount=pl.col("amount").abs(),
-        day=pl.col("date").dt.epoch("d").cast(pl.Int64),
+def _read_off(whole: pl.DataFrame, rules: Rules) -> _Answers:
+    """The sums that `whole_sums` found, as if they had been searched for."""
+    sums = whole.group_by("side", "row", "amount", "states").agg("part_amount")
+    chances = [
+        accidents(len(amounts), amounts, target)
+        for amounts, target in zip(sums["part_amount"].to_list(), sums["amount"], strict=True)
+    ]
+    bound = rules.accident_bound()
+    searches = sums.select(
+        "side",
+        "row",
+        limit=pl.lit(None, dtype=pl.String),
+        candidates=pl.col("part_amount").list.len().cast(pl.Int64),
+        states="states",
+        solutions=pl.lit(1, dtype=pl.Int64),
+        expected_accidents=pl.Series(map(str, chances), dtype=pl.String),
+        unlikely=pl.Series([chance <= bound for chance in chances], dtype=pl.Boolean),
     )
-    return amounts.with_columns(side=pl.lit(side)).select(*_SHELF, *_ITEM)
-
-
-def _worth_it(bank: pl.DataFrame, ledger: pl.DataFrame, items: int) -> pl.DataFrame:
-    """Accounts and directions in which a row may lie between the least and the greatest sum."""
-    both = _extent(bank).join(_extent(ledger), on=_SHELF, suffix="_ledger")
-    one_to_many = _within("", "_ledger", items)
-    many_to_one = _within("_ledger", "", items)
-    return both.filter(one_to_many | many_to_one).select(_SHELF)
-
-
-def _extent(rows: pl.DataFrame) -> pl.DataFrame:
-    amount = pl.col("amount")
-    return rows.group_by(_SHELF).agg(least=amount.min(), most=amount.max(), count=pl.len())
-
-
-def _within(targets: str, parts: str, items: int) -> pl.Expr:
-    """Whether some target is neither below twice the least part nor above the most of them."""
-    above = pl.col(f"most{targets}") >= _LEAST * pl.col(f"least{parts}")
-    below = pl.col(f"least{targets}") <= items * pl.col(f"most{parts}")
-    return (pl.col(f"count{parts}") >= _LEAST) & above & below
-
-
-def _grouped(rows: pl.DataFrame) -> Iterator[list[Item]]:
-    ordered = rows.sort(*_SHELF, "row")
-    items = map(Item._make, ordered.select(_ITEM).rows())
-    for count in ordered.select(pl.struct(_SHELF).rle().struct.field("len")).to_series():
-        yield list(islice(items, count))
+    search = {"target_side": "side", "target": "row"}
+    parts = whole.select(**search, side="part_side", row="part")
+    targets = sums.select(**search, side="side", row="row")
+    return _Answers(searches, pl.concat([parts, targets]))
 
 
 # --- searching -----------------------------------------------------------------------------------
 
 
-def _searched(bank: Sequence[Item], ledger: Sequence[Item], rules: Rules) -> list[Search]:
+def _searched(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> _Answers:
+    """What every search came to, account by account and direction by direction."""
+    bound = rules.accident_bound()
+    said: list[tuple[object, ...]] = []
+    used: list[tuple[object, ...]] = []
+    for entries, lines in zip(_grouped(bank), _grouped(ledger), strict=True):
+        searches = _searches(entries, lines, rules)
+        limited = any(search.limit for search in searches)
+        for search in searches:
+            expected = search.expected
+            unlikely = not limited and expected is not None and expected <= bound
+            said.append((*_report(search), unlikely))
+            used += ((*_NAME(search.target), *_NAME(item)) for item in search.used())
+    return _Answers(
+        pl.DataFrame(said, schema=_JUDGED, orient="row"),
+        pl.DataFrame(used, schema=_USED, orient="row"),
+    )
+
+
+_JUDGED: Final = {**SEARCHES, "unlikely": pl.Boolean()}
+_USED: Final = {
+    "target_side": pl.String(),
+    "target": pl.UInt32(),
+    "side": pl.String(),
+    "row": pl.UInt32(),
+}
+
+
+def _grouped(rows: pl.DataFrame) -> Iterator[list[Item]]:
+    ordered = rows.sort(*SHELF, "row")
+    items = map(Item._make, ordered.select(ITEM).rows())
+    for count in ordered.select(pl.struct(SHELF).rle().struct.field("len")).to_series():
+        yield list(islice(items, count))
+
+
+def _report(search: Search) -> tuple[object, ...]:
+    """What is said of a search, in the order of `SEARCHES`."""
+    expected = None if search.expected is None else str(search.expected)
+    told = (search.limit, search.candidates, search.states, len(search.solutions), expected)
+    return (*_NAME(search.target), *told)
+
+
+def _searches(bank: Sequence[Item], ledger: Sequence[Item], rules: Rules) -> list[Search]:
     """A search for every row of either side for which there is something to say."""
     before, after = rules.window_days_before, rules.window_days_after
     desk = _Desk(rules, rules.subset_account_states)
@@ -236,8 +268,8 @@ class _Stock:
         self.back, self.ahead = back, ahead
         amounts = sorted(map(_AMOUNT, items))
         self.least = amounts[0]
-        self.several = len(amounts) >= _LEAST
-        self.low, self.high = sum(amounts[:_LEAST]), sum(amounts[-most:])
+        self.several = len(amounts) >= LEAST
+        self.low, self.high = sum(amounts[:LEAST]), sum(amounts[-most:])
 
     def reaches(self, target: Item) -> bool:
         """Whether the least and the greatest sum of all rows leave room for the target."""
@@ -263,7 +295,7 @@ class _Desk:
         parts = self._parts(target, stock)
         if len(parts) > self.rules.subset_candidates:
             return Search(target, len(parts), 0, (), "candidates")
-        if len(parts) < _LEAST or _top(parts, self.rules.subset_items) < target.amount:
+        if len(parts) < LEAST or _top(parts, self.rules.subset_items) < target.amount:
             return None
         return self._sums(target, parts)
 
@@ -312,42 +344,26 @@ def _same(one: str | None, other: str | None) -> bool:
 # --- judging -------------------------------------------------------------------------------------
 
 
-def _uncontested(
-    searches: Sequence[Search], blocked: frozenset[tuple[str, int]]
-) -> Iterator[Search]:
-    """Only answers none of whose rows is in any other answer, or spoken for otherwise."""
-    uses: Counter[tuple[str, int]] = Counter()
-    for search in searches:
-        if search.solutions:
-            # an item of two solutions is used once by the search
-            uses.update({_NAME(i) for i in chain((search.target,), *search.solutions)})
-    for search in searches:
-        if search.limit is None and len(search.solutions) == 1:
-            members = list(map(_NAME, (search.target, *search.solutions[0])))
-            if all(uses[member] == 1 and member not in blocked for member in members):
-                yield search
+_SEARCH: Final = ("target_side", "target")
 
 
-def _found(hits: Sequence[Search]) -> Found:
-    """Each answer as a group, named by its first row, entries counted apart from lines."""
-    rows: dict[Side, tuple[list[int], list[int]]] = {"bank": ([], []), "ledger": ([], [])}
-    for hit in hits:
-        members = (hit.target, *hit.solutions[0])
-        group = min(item.row for item in members if item.side == "bank")
-        for item in members:
-            groups, places = rows[item.side]
-            groups.append(group)
-            places.append(item.row)
-    schema = {"group": pl.UInt32(), "row": pl.UInt32()}
-    bank, ledger = (
-        pl.DataFrame(dict(zip(schema, rows[side], strict=True)), schema=schema).sort("group", "row")
-        for side in _SIDES
+def _uncontested(searches: pl.DataFrame, used: pl.DataFrame, blocked: pl.DataFrame) -> pl.DataFrame:
+    """The rows used by only answers none of whose rows is in any other, or spoken for otherwise."""
+    wanted = used.filter(pl.len().over("side", "row") > 1)
+    spoken_for = used.join(blocked, on=["side", "row"], how="semi")
+    contested = pl.concat([wanted, spoken_for])
+    only = searches.filter(pl.col("limit").is_null(), pl.col("solutions") == 1).select(
+        "unlikely", target_side="side", target="row"
     )
-    return Found(bank, ledger)
+    return used.join(only, on=_SEARCH).join(contested, on=_SEARCH, how="anti")
 
 
-def _report(search: Search) -> tuple[object, ...]:
-    """What is said of a search, in the order of `SEARCHES`."""
-    expected = None if search.expected is None else str(search.expected)
-    told = (search.limit, search.candidates, search.states, len(search.solutions), expected)
-    return (search.target.side, search.target.row, *told)
+def _found(hits: pl.DataFrame) -> Found:
+    """Each answer as a group, named by its first entry, entries counted apart from lines."""
+    on_bank = pl.col("side") == "bank"
+    named = hits.with_columns(group=pl.col("row").filter(on_bank).min().over(_SEARCH))
+    ordered = named.sort("group", "row")
+    return Found(
+        ordered.filter(on_bank).select("group", "row"),
+        ordered.filter(~on_bank).select("group", "row"),
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation.details import described
-from reconciliation.matching.core import digest, label, label_parts, measured
+from reconciliation.matching.core import account_parts, digest, label, measured, member_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +43,10 @@ class Claim:
     @property
     def is_pairs(self) -> bool:
         """Whether each group is one entry, whose row it is named by, and one line, in one order."""
+        if self.rule == "pin" or self.adjustments is not None:
+            return False
         bank, ledger = self.found.bank, self.found.ledger
-        pairs = bank["group"].equals(bank["row"]) and bank["group"].equals(ledger["group"])
-        return pairs and self.rule != "pin"
+        return bank["group"].equals(bank["row"]) and bank["group"].equals(ledger["group"])
 
     def is_even(self, rows: Sides) -> bool:
         """Whether every group comes to the same on both sides, adjustments included.
@@ -56,7 +57,7 @@ class Claim:
             found.select("group", rows_["amount"].gather(found["row"]))
             for found, rows_ in ((self.found.bank, rows.bank), (self.found.ledger, rows.ledger))
         )
-        if self.is_pairs and self.adjustments is None:
+        if self.is_pairs:
             return bank["amount"].equals(ledger["amount"])
         parts = [bank.select("group", "amount"), ledger.select("group", -pl.col("amount"))]
         if self.adjustments is not None:
@@ -68,6 +69,46 @@ class Claim:
 # --- matches -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What matches are written from.
+
+    Attributes:
+        claims: what is said of every match of a claim, by the claim's number.
+        told: what is said of all entries and then of all lines.
+        first_line: the place of the first line among them.
+    """
+
+    claims: pl.DataFrame
+    told: pl.DataFrame
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Some of the matches.
+
+    Attributes:
+        matches: `match_id`, and the number of the `claim` that made it.
+        members: columns as `_MEMBERS`.
+    """
+
+    matches: pl.DataFrame
+    members: pl.DataFrame
+
+
+_MEMBERS: Final = {
+    "match": pl.UInt32(),
+    "lead": pl.UInt32(),
+    "place": pl.UInt32(),
+    "allocated": pl.Int64(),
+    "charge": pl.String(),
+}
+"""A member's `place` is its position among all entries and then all lines; an adjustment stands at
+its entry's, with the name of its `charge`. `match` is the position of its match, `lead` the place
+of the match's first member, `allocated` null where a match takes all of a row."""
+
+
 def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.DataFrame:
     """One row a member, columns as `kernel.Result.matches`.
 
@@ -77,56 +118,107 @@ def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.Da
     """
     # only numbers are sorted; each text is fetched once, in the order in which it is written
     told = pl.concat(
-        (side.select(*_NAMED, "amount") for side in (rows.bank, rows.ledger)), rechunk=True
+        (side.select(*_NAMED, "account", "amount") for side in (rows.bank, rows.ledger)),
+        rechunk=True,
     )
-    first_line = rows.bank.height
-    parts: list[pl.DataFrame] = []
-    matches: list[pl.DataFrame] = []
-    count = 0
-    for claim in claims:
-        members = _members(claim, first_line)
-        matches.append(_matches(members, told, claim, rules, first_line))
-        parts.append(members.with_columns(pl.col("match") + count))
-        count += matches[-1].height
-    ordered = pl.concat(part.select(_MEMBERS) for part in parts).sort("lead", maintain_order=True)
-    names = pl.concat(matches, rechunk=True)[ordered["match"]]
-    whole = pl.concat([names, told[ordered["place"]], ordered], how="horizontal")
+    sheet = _Sheet(_said(claims, rules), told, rows.bank.height)
+    numbered = list(enumerate(claims))
+    groups = _groups([(n, claim) for n, claim in numbered if not claim.is_pairs], sheet)
+    pairs = _pairs([(n, claim) for n, claim in numbered if claim.is_pairs], sheet)
+    matches = pl.concat([groups.matches, pairs.matches], rechunk=True)
+    behind = pairs.members.with_columns(pl.col("match") + groups.matches.height)
+    ordered = pl.concat([groups.members, behind]).sort("lead", maintain_order=True)
+    named = matches[ordered["match"]]
+    said = sheet.claims[named["claim"]]
+    whole = pl.concat([named, said, told[ordered["place"]], ordered], how="horizontal")
     return whole.select(
-        *("match_id", "status", "rule", _side(first_line), "account_id", "currency"),
+        *("match_id", "status", "rule", _side(sheet.first_line), "account_id", "currency"),
         member_id=pl.coalesce("charge", "member_id"),
         allocated_minor=pl.coalesce("allocated", "amount"),
     )
 
 
-_MEMBERS: Final = ("lead", "place", "match", "allocated", "charge")
+def _said(claims: Sequence[Claim], rules: Rules) -> pl.DataFrame:
+    """Status and rule of each claim, and the `ending` of the texts that its matches' ids are of.
 
-
-def _members(claim: Claim, first_line: int) -> pl.DataFrame:
-    """The members of a claim, those of one match in their order.
-
-    A member's `place` is its position among all entries and then all lines; an adjustment stands
-    at its entry's, with the name of its `charge`. `match` numbers the claim's matches, `lead` is
-    the place of a match's first member.
+    An id is of members, rule and rules version; a decision stays the same match whatever the rules.
     """
-    bank, ledger = claim.found.bank, claim.found.ledger
-    number = pl.int_range(pl.len(), dtype=pl.UInt32)
-    parts = [_placed(bank, pl.col("row")), _placed(ledger, pl.col("row") + first_line)]
-    if claim.is_pairs:
-        numbered = [part.with_columns(match=number, lead="group") for part in parts]
-    else:
-        ordered = pl.concat(parts).sort("group", "place")
-        lead = pl.col("place").first().over("group")
-        numbered = [ordered.with_columns(match=pl.col("group").rle_id(), lead=lead)]
-    if claim.adjustments is not None:
-        numbered.append(_charges(claim.adjustments, numbered[0]))
-    return pl.concat(numbered)
+    said = [
+        (claim.status, claim.rule, f"|{claim.rule}|{'' if claim.rule == 'pin' else rules.version}")
+        for claim in claims
+    ]
+    schema = dict.fromkeys(("status", "rule", "ending"), pl.String())
+    return pl.DataFrame(said, schema=schema, orient="row")
 
 
-def _placed(found: pl.DataFrame, place: pl.Expr) -> pl.DataFrame:
-    """The members of one side; `allocated` is null where a match takes all of a row."""
+def _pairs(claims: Sequence[tuple[int, Claim]], sheet: _Sheet) -> _Written:
+    """Matches of one entry and one line, by their entries."""
+    pairs = pl.concat(
+        pl.DataFrame({"entry": claim.found.bank["row"], "line": claim.found.ledger["row"]}).select(
+            entry=pl.col("entry").cast(pl.UInt32),
+            line=(pl.col("line") + sheet.first_line).cast(pl.UInt32),
+            claim=pl.lit(number, dtype=pl.UInt32),
+        )
+        for number, claim in claims
+    ).sort("entry")
+    ids = _pair_texts(pairs, sheet).select(match_id=digest(pl.col("text")), claim="claim")
+    members = pl.concat(
+        pairs.select(lead="entry", place=place, match=pl.int_range(pl.len(), dtype=pl.UInt32))
+        for place in ("entry", "line")
+    )
+    whole = pl.lit(None).alias("allocated"), pl.lit(None).alias("charge")
+    return _Written(ids, _as_members(members.with_columns(whole)))
+
+
+def _pair_texts(pairs: pl.DataFrame, sheet: _Sheet) -> pl.DataFrame:
+    """A row a pair: the `text` that its id is of."""
+    entries, lines = sheet.told[pairs["entry"]], sheet.told["member_id"].gather(pairs["line"])
+    # both labels begin with the account, which is put in words once for all its pairs
+    run = entries["account"].rle_id()
+    accounts = measured(
+        entries.select("account_id").filter(run.diff().fill_null(1) > 0), "account_id"
+    ).select(
+        on_bank=pl.concat_str(*account_parts("bank")),
+        in_ledger=pl.concat_str(pl.lit(","), *account_parts("ledger")),
+    )
+    ids = measured(entries.select("member_id", lines.alias("line_id")), "member_id", "line_id")
+    endings = sheet.claims["ending"].gather(pairs["claim"]).to_frame()
+    parts = pl.concat([pairs.select("claim"), ids, accounts[run], endings], how="horizontal")
+    text = pl.concat_str(
+        *("on_bank", *member_parts("member_id")),
+        *("in_ledger", *member_parts("line_id")),
+        "ending",
+    )
+    return parts.select("claim", text=text)
+
+
+def _groups(claims: Sequence[tuple[int, Claim]], sheet: _Sheet) -> _Written:
+    """Matches of any other shape, decisions first: those of one row come before all others."""
+    parts = [
+        _placed(found, number, place)
+        for number, claim in claims
+        for found, place in (
+            (claim.found.bank, pl.col("row")),
+            (claim.found.ledger, pl.col("row") + sheet.first_line),
+        )
+    ]
+    ordered = pl.concat(parts).sort("claim", "group", "place")
+    numbered = ordered.with_columns(match=pl.struct("claim", "group").rle_id())
+    members = numbered.with_columns(lead=pl.col("place").first().over("match"))
+    charges = [
+        _charges(claim.adjustments, members.filter(pl.col("claim") == number), sheet.first_line)
+        for number, claim in claims
+        if claim.adjustments is not None
+    ]
+    return _Written(_group_ids(members, sheet), pl.concat([_as_members(members), *charges]))
+
+
+def _placed(found: pl.DataFrame, claim: int, place: pl.Expr) -> pl.DataFrame:
+    """The members of one side, perhaps with the name of the decision that made their match."""
     decided = "allocated" in found.columns
     return found.select(
         pl.col("group").cast(pl.UInt32),
+        claim=pl.lit(claim, dtype=pl.UInt32),
         place=place.cast(pl.UInt32),
         allocated="allocated" if decided else pl.lit(None, dtype=pl.Int64),
         decision="name" if decided else pl.lit(None, dtype=pl.String),
@@ -134,50 +226,30 @@ def _placed(found: pl.DataFrame, place: pl.Expr) -> pl.DataFrame:
     )
 
 
-def _charges(adjustments: pl.DataFrame, entries: pl.DataFrame) -> pl.DataFrame:
-    """What evens a group out, behind its members."""
+def _charges(adjustments: pl.DataFrame, members: pl.DataFrame, first_line: int) -> pl.DataFrame:
+    """What evens groups out, each at its entry."""
+    entries = members.filter(pl.col("place") < first_line)
     met = entries.join(adjustments, on="group")
-    return met.with_columns(allocated="amount", charge="name").select(entries.columns)
+    return _as_members(met.with_columns(allocated="amount", charge="name"))
 
 
-def _matches(
-    members: pl.DataFrame, told: pl.DataFrame, claim: Claim, rules: Rules, first_line: int
-) -> pl.DataFrame:
-    """The claim's matches by their number: `match_id`, `status` and `rule`.
-
-    The id is of members, rule and rules version; a decision stays the same match whatever the
-    rules.
-    """
-    if claim.is_pairs:
-        named, labels = _pair_labels(claim, told, first_line)
-    else:
-        named, labels = _group_labels(members, told, first_line), [pl.col("label")]
-    version = pl.col("decision") if claim.rule == "pin" else pl.lit(rules.version)
-    text = pl.concat_str(*labels, pl.lit(f"|{claim.rule}|"), version)
-    return named.select(match_id=digest(text), status=pl.lit(claim.status), rule=pl.lit(claim.rule))
+def _as_members(members: pl.DataFrame) -> pl.DataFrame:
+    return members.select(pl.col(name).cast(dtype) for name, dtype in _MEMBERS.items())
 
 
-def _pair_labels(
-    claim: Claim, told: pl.DataFrame, first_line: int
-) -> tuple[pl.DataFrame, list[pl.Expr]]:
-    """A row a pair, and what its label is put together from."""
-    entries = told.select("account_id", "member_id")[claim.found.bank["row"]]
-    lines = told["member_id"].gather(claim.found.ledger["row"] + first_line)
-    left = label_parts("bank", "account_id", "member_id")
-    right = label_parts("ledger", "account_id", "line_id")
-    pairs = entries.with_columns(lines.alias("line_id"))
-    return measured(pairs, *pairs.columns), [*left, pl.lit(","), *right]
-
-
-def _group_labels(members: pl.DataFrame, told: pl.DataFrame, first_line: int) -> pl.DataFrame:
-    """Of each match, in their order, the labels of all members, and the decision that made it."""
-    rows = members.filter(pl.col("charge").is_null())
-    named = pl.when(pl.col("place") < first_line).then(label("bank")).otherwise(label("ledger"))
-    known = pl.concat([rows, told[rows["place"]]], how="horizontal")
-    labelled = measured(known, "account_id", "member_id").with_columns(label=named)
-    return labelled.group_by("match", maintain_order=True).agg(
-        pl.col("decision").first(), pl.col("label").str.join(",")
+def _group_ids(members: pl.DataFrame, sheet: _Sheet) -> pl.DataFrame:
+    """Of each match its id, which is of the labels of all members."""
+    on_bank = pl.col("place") < sheet.first_line
+    known = pl.concat([members, sheet.told[members["place"]]], how="horizontal")
+    labelled = measured(known, "account_id", "member_id").with_columns(
+        label=pl.when(on_bank).then(label("bank")).otherwise(label("ledger"))
     )
+    matches = labelled.group_by("match", maintain_order=True).agg(
+        pl.col("claim", "decision").first(), pl.col("label").str.join(",")
+    )
+    ending = sheet.claims["ending"].gather(matches["claim"])
+    text = pl.concat_str("label", ending, pl.col("decision").fill_null(""))
+    return matches.select(match_id=digest(text), claim="claim")
 
 
 def _side(first_line: int) -> pl.Expr:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciliation.matching.search import accidents, sums_to
+from reconciliation.matching.search import accidents, sums_to, whole_states
 from reconciliation.rules import Fee, Rules, RulesError, load_rules
 from tests.reconciliation.builders import cased, entry, line, matched, one, proposed, run
 
@@ -86,6 +86,23 @@ def test_sums_are_found_as_by_trying_all(amounts: list[int], target: int, items:
 def test_no_search_looks_at_more_than_its_budget(amounts: list[int], states: int) -> None:
     found = sums_to(amounts, sum(amounts[:6]) + 1, 6, states)
     assert found.states <= states
+
+
+@given(amounts=st.lists(st.integers(1, 10**6), min_size=2, max_size=6))
+def test_where_all_amounts_together_are_the_answer_a_search_finds_no_other(
+    amounts: list[int],
+) -> None:
+    found = sums_to(amounts, sum(amounts), 6, 200_000)
+    assert found.solutions == (tuple(range(len(amounts))),)
+    assert found.states == whole_states(len(amounts))
+
+
+@pytest.mark.parametrize("states", [3, 4])
+def test_a_budget_holds_for_a_sum_that_needs_no_search_too(states: int) -> None:
+    ledger = [line("l1", 40_001), line("l2", 60_002), line("l3", 77)]
+    result = run([entry("e", 100_080)], ledger, rules=Rules(subset_states=states))
+    assert result.searches["limit"].to_list() == (["states"] if states < 4 else [None])
+    assert result.searches["states"].to_list() == [states]
 
 
 def test_the_accidents_to_expect_are_those_of_the_formula() -> None:
