@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from grpc_health.v1 import health
 from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
 from xinyi.v1 import disclosure_service_pb2_grpc as disclosure_grpc
 from xinyi.v1 import fund_service_pb2_grpc as fund_grpc
@@ -32,6 +33,7 @@ from gateway.rpc.bank import BankServicer
 from gateway.rpc.disclosure import DisclosureServicer
 from gateway.rpc.errors import causes, frames
 from gateway.rpc.fund import FundServicer
+from gateway.rpc.group import Committer
 from gateway.rpc.ledger import LedgerServicer
 from gateway.rpc.party import PartyServicer
 from gateway.rpc.payment import PaymentServicer
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.registry.founding import Founder
+    from gateway.rpc.group import PaymentWriters
     from gateway.settings import Settings
 
 _NIGHT_POLL_S: Final = 30.0
@@ -122,22 +125,33 @@ async def running(
     store, banks = open_store(database_url), _banks(settings)
     nights = _nights(settings, store, clock)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    registrations = _services(store, clock, banks, nights, settings)
-    server, port = build_server(settings.listen, tls, store, clock, registrations)
-    await server.start()
+    committer = Committer(store, clock, banks, settings.environment, settings.payment_ttl)
+    writers, healthy = committer.writers(), health.aio.HealthServicer()
+    registrations = _services(store, clock, banks, nights, settings, writers)
+    server, port = build_server(settings.listen, tls, store, clock, registrations, healthy)
+    trip = partial(_trip, healthy, set())
     try:
-        yield Gateway(
-            store,
-            port,
-            Sender(store, clock, banks, settings.answer_due),
-            Inbox(store, clock, banks),
-            Inquirer(store, clock, banks),
-            nights,
-            clock,
-        )
+        async with writers.running(trip):
+            await server.start()
+            try:
+                yield Gateway(
+                    store,
+                    port,
+                    Sender(store, clock, banks, settings.answer_due),
+                    Inbox(store, clock, banks),
+                    Inquirer(store, clock, banks),
+                    nights,
+                    clock,
+                )
+            finally:
+                await server.stop(GRACE_S)
     finally:
-        await server.stop(GRACE_S)
         await store.close()
+
+
+def _trip(healthy: health.aio.HealthServicer, telling: set[asyncio.Task[None]]) -> None:
+    """Has nobody send calls here any more: what this process cannot write, another one can."""
+    telling.add(asyncio.ensure_future(healthy.enter_graceful_shutdown()))
 
 
 async def serve(settings: Settings, database_url: str) -> None:
@@ -188,9 +202,14 @@ def _nights(settings: Settings, store: Store, clock: Clock) -> Nights:
 
 
 def _services(
-    store: Store, clock: Clock, banks: Banks, nights: Nights, settings: Settings
+    store: Store,
+    clock: Clock,
+    banks: Banks,
+    nights: Nights,
+    settings: Settings,
+    writers: PaymentWriters,
 ) -> Sequence[Callable[[grpc.aio.Server], None]]:
-    payments = PaymentServicer(store, clock, banks, settings.environment, settings.payment_ttl)
+    payments = PaymentServicer(store, clock, banks, settings.payment_ttl, writers)
     files = BankServicer(store, clock, banks, settings.answer_due)
     return (
         partial(party_grpc.add_PartyServiceServicer_to_server, PartyServicer(store, clock)),
