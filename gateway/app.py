@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from grpc_health.v1 import health
 from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
 from xinyi.v1 import disclosure_service_pb2_grpc as disclosure_grpc
 from xinyi.v1 import fund_service_pb2_grpc as fund_grpc
@@ -35,6 +36,7 @@ from gateway.rpc.bank import BankServicer
 from gateway.rpc.disclosure import DisclosureServicer
 from gateway.rpc.errors import causes, frames
 from gateway.rpc.fund import FundServicer
+from gateway.rpc.group import Committer
 from gateway.rpc.ledger import LedgerServicer
 from gateway.rpc.party import PartyServicer
 from gateway.rpc.payment import PaymentServicer
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.registry.founding import Founder
+    from gateway.rpc.group import PaymentWriters
     from gateway.settings import Settings
 
 _NIGHT_POLL_S: Final = 30.0
@@ -132,23 +135,34 @@ async def running(
     nights = _nights(settings, store, clock)
     keeper = _keeper(settings, store, clock)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    registrations = _services(store, clock, banks, nights, keeper, settings)
-    server, port = build_server(settings.listen, tls, store, clock, registrations)
-    await server.start()
+    committer = Committer(store, clock, banks, settings.environment, settings.payment_ttl)
+    writers, healthy = committer.writers(), health.aio.HealthServicer()
+    registrations = _services(store, clock, banks, nights, keeper, settings, writers)
+    server, port = build_server(settings.listen, tls, store, clock, registrations, healthy)
+    trip = partial(_trip, healthy, set())
     try:
-        yield Gateway(
-            store,
-            port,
-            Sender(store, clock, banks, settings.answer_due),
-            Inbox(store, clock, banks),
-            Inquirer(store, clock, banks),
-            nights,
-            keeper,
-            clock,
-        )
+        async with writers.running(trip):
+            await server.start()
+            try:
+                yield Gateway(
+                    store,
+                    port,
+                    Sender(store, clock, banks, settings.answer_due),
+                    Inbox(store, clock, banks),
+                    Inquirer(store, clock, banks),
+                    nights,
+                    keeper,
+                    clock,
+                )
+            finally:
+                await server.stop(GRACE_S)
     finally:
-        await server.stop(GRACE_S)
         await store.close()
+
+
+def _trip(healthy: health.aio.HealthServicer, telling: set[asyncio.Task[None]]) -> None:
+    """Has nobody send calls here any more: what this process cannot write, another one can."""
+    telling.add(asyncio.ensure_future(healthy.enter_graceful_shutdown()))
 
 
 async def serve(settings: Settings, database_url: str) -> None:
@@ -213,8 +227,9 @@ def _services(
     nights: Nights,
     keeper: Keeper,
     settings: Settings,
+    writers: PaymentWriters,
 ) -> Sequence[Callable[[grpc.aio.Server], None]]:
-    payments = PaymentServicer(store, clock, banks, settings.environment, settings.payment_ttl)
+    payments = PaymentServicer(store, clock, banks, settings.payment_ttl, writers)
     files = BankServicer(store, clock, banks, settings.answer_due)
     return (
         partial(party_grpc.add_PartyServiceServicer_to_server, PartyServicer(store, clock)),

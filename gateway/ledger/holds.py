@@ -5,19 +5,20 @@ A hold is no entry: nothing has moved yet. It only keeps the same fen from a sec
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.store import bulk
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import sqlalchemy as sa
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Purse:
     """What a payment draws on: a budget line and its book.
 
@@ -32,51 +33,53 @@ class Purse:
     book: str
 
 
-async def hold(conn: AsyncConnection, purse: Purse, amount_minor: int) -> None:
-    """Holds an amount that was found available under the fund's lock."""
-    await _change_budget(conn, purse, {"held_minor": amount_minor})
-    await _change_held(conn, purse, amount_minor)
-
-
 async def free(conn: AsyncConnection, purse: Purse, amount_minor: int) -> None:
     """Frees a hold: the payment was refused, withdrawn or expired."""
-    await _change_budget(conn, purse, {"held_minor": -amount_minor})
-    await _change_held(conn, purse, -amount_minor)
-
-
-async def spend(conn: AsyncConnection, purse: Purse, amount_minor: int) -> None:
-    """Turns a hold into spending at release; the disclosed line lowers the book."""
-    await _change_budget(conn, purse, {"held_minor": -amount_minor, "spent_minor": amount_minor})
-    await _change_held(conn, purse, -amount_minor)
+    await _change(conn, {purse: -amount_minor}, {})
 
 
 async def unspend(conn: AsyncConnection, purse: Purse, amount_minor: int) -> None:
     """Gives spending back to the budget line: the bank rejected or returned the payment."""
-    await _change_budget(conn, purse, {"spent_minor": -amount_minor})
+    await _change(conn, {}, {purse: -amount_minor})
 
 
-async def _change_budget(conn: AsyncConnection, purse: Purse, changes: Mapping[str, int]) -> None:
-    lines = t.budget_lines
-    await _exactly_one(
-        conn,
-        lines.update()
-        .where(lines.c.fund_id == purse.fund_id, lines.c.budget_line_id == purse.budget_line_id)
-        .values({column: lines.c[column] + change for column, change in changes.items()}),
-    )
+async def hold_and_spend(
+    conn: AsyncConnection, asked: Mapping[Purse, int], released: Mapping[Purse, int]
+) -> None:
+    """Holds what was found available under the funds' locks; of what is released, holds are spent.
+
+    The disclosed lines of what is released lower the books.
+
+    Args:
+        conn: the transaction.
+        asked: minor units to hold.
+        released: minor units that were held and are spent.
+    """
+    held = Counter(asked)
+    held.subtract(released)
+    await _change(conn, held, released)
 
 
-async def _change_held(conn: AsyncConnection, purse: Purse, change_minor: int) -> None:
-    books = t.books
-    await _exactly_one(
-        conn,
-        books.update()
-        .where(books.c.fund_id == purse.fund_id, books.c.book == purse.book)
-        .values(held_minor=books.c.held_minor + change_minor),
-    )
-
-
-async def _exactly_one(conn: AsyncConnection, statement: sa.Update) -> None:
-    """A hold that changes no row would be money from nowhere: stop, and roll everything back."""
-    result = await conn.execute(statement)
-    if result.rowcount != 1:
-        raise RuntimeError(f"a hold changed {result.rowcount} rows instead of one")
+async def _change(
+    conn: AsyncConnection, held: Mapping[Purse, int], spent: Mapping[Purse, int]
+) -> None:
+    """Adds to what is held and spent. No row unchanged: it would be money from nowhere."""
+    purses = sorted({*held, *spent})
+    lines = [
+        {
+            "fund_id": purse.fund_id,
+            "budget_line_id": purse.budget_line_id,
+            "held_minor": held.get(purse, 0),
+            "spent_minor": spent.get(purse, 0),
+        }
+        for purse in purses
+    ]
+    await bulk.change(conn, t.budget_lines, ("fund_id", "budget_line_id"), lines, add=True)
+    books: Counter[tuple[str, str]] = Counter()
+    for purse, amount_minor in held.items():
+        books[purse.fund_id, purse.book] += amount_minor
+    rows = [
+        {"fund_id": fund_id, "book": book, "held_minor": amount_minor}
+        for (fund_id, book), amount_minor in sorted(books.items())
+    ]
+    await bulk.change(conn, t.books, ("fund_id", "book"), rows, add=True)

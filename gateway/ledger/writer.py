@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from gateway.domain.errors import GatewayError, Kind, Reason, not_found, precondition
+from gateway.store import bulk
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -89,6 +91,51 @@ class _Posting:
     account: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A journal entry; `cause` is the column that says what it books, with its value."""
+
+    fund_id: str
+    number: int
+    day: date
+    cause: Mapping[str, Any]
+    postings: Sequence[_Posting]
+
+
+class _Counters(NamedTuple):
+    """The last numbers that a fund has handed out, and the balance of its last line."""
+
+    line_number: int
+    entry_number: int
+    running_minor: int
+
+    def after(self, amount_minor: int) -> _Counters:
+        """As they stand behind one more line."""
+        return _Counters(
+            self.line_number + 1, self.entry_number + 1, self.running_minor + amount_minor
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    fund_id: str
+    draft: LineDraft
+    posted: PostedLine
+    running_minor: int
+
+
+_ADVANCE: Final = """
+    UPDATE funds f
+    SET last_line_number = f.last_line_number + n.count,
+        last_entry_number = f.last_entry_number + n.count,
+        running_minor = f.running_minor + n.moved
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n(fund_id, count, moved)
+    WHERE f.fund_id = n.fund_id
+    RETURNING f.fund_id, f.last_line_number, f.last_entry_number, f.running_minor
+"""
+"""Hands out numbers for lines, one entry a line."""
+
+
 async def lock_fund(conn: AsyncConnection, fund_id: str) -> Row:
     """Locks the fund until the transaction ends: whoever writes to a fund does this first.
 
@@ -114,19 +161,41 @@ async def post_line(
         GatewayError: RESOURCE_NOT_FOUND without such a fund, LINE_ALREADY_CORRECTED if another line
             took the corrected one back before.
     """
-    if draft.corrects is not None:
-        await _require_uncorrected(conn, fund_id, draft.corrects)
-    posted = await _insert_line(conn, fund_id, draft, now)
-    book = {"book": draft.book, "category": draft.category}
-    postings = (
+    return (await post_lines(conn, ((fund_id, draft),), now))[0]
+
+
+async def post_lines(
+    conn: AsyncConnection, drafts: Sequence[tuple[str, LineDraft]], now: datetime
+) -> list[PostedLine]:
+    """`post_line` for many lines, each with its fund, numbered within their funds in this order."""
+    for fund_id, draft in drafts:
+        if draft.corrects is not None:
+            await _require_uncorrected(conn, fund_id, draft.corrects)
+    numbered = await _number(conn, drafts)
+    await bulk.insert(conn, t.disclosed_lines, [_line_row(each, now) for each in numbered])
+    for each in numbered:
+        if each.draft.corrects is not None:
+            await _mark_corrected(conn, each)
+    entries = [
+        _Entry(
+            each.fund_id,
+            each.posted.entry_number,
+            each.draft.effective_date,
+            {"line_number": each.posted.line_number},
+            _line_postings(each.draft),
+        )
+        for each in numbered
+    ]
+    await _insert_entries(conn, entries, now)
+    await _move_books(conn, drafts)
+    return [each.posted for each in numbered]
+
+
+def _line_postings(draft: LineDraft) -> tuple[_Posting, _Posting]:
+    return (
         _Posting("TRANSIT", draft.amount_minor, {"account_id": draft.account_id}),
-        _Posting("BOOK", -draft.amount_minor, book),
+        _Posting("BOOK", -draft.amount_minor, {"book": draft.book, "category": draft.category}),
     )
-    cause = {"line_number": posted.line_number}
-    entry = (posted.entry_number, draft.effective_date, cause)
-    await _insert_entry(conn, fund_id, entry, postings, now)
-    await _move_book(conn, fund_id, draft.book, draft.amount_minor)
-    return posted
 
 
 async def book_bank_entries(
@@ -139,8 +208,9 @@ async def book_bank_entries(
     """Books entries of the bank: BANK against TRANSIT. The fund must be locked."""
     if not movements:
         return
-    last = await _take_numbers(conn, fund_id, entries=len(movements))
-    first = last.last_entry_number - len(movements) + 1
+    last = await _take_entry_numbers(conn, fund_id, len(movements))
+    first = last - len(movements) + 1
+    entries = []
     for number, movement in enumerate(movements, start=first):
         account = {"account_id": account_id}
         postings = (
@@ -148,8 +218,8 @@ async def book_bank_entries(
             _Posting("TRANSIT", -movement.amount_minor, account),
         )
         cause = {"bank_entry_id": movement.bank_entry_id}
-        entry = (number, movement.booking_date, cause)
-        await _insert_entry(conn, fund_id, entry, postings, now)
+        entries.append(_Entry(fund_id, number, movement.booking_date, cause, postings))
+    await _insert_entries(conn, entries, now)
     total = sum(movement.amount_minor for movement in movements)
     await conn.execute(
         t.bank_accounts.update()
@@ -324,107 +394,140 @@ async def _require_uncorrected(conn: AsyncConnection, fund_id: str, number: int)
         )
 
 
-async def _insert_line(
-    conn: AsyncConnection, fund_id: str, draft: LineDraft, now: datetime
-) -> PostedLine:
-    fund = await _take_numbers(conn, fund_id, entries=1, lines=1, moved_minor=draft.amount_minor)
-    number = fund.last_line_number
+async def _number(
+    conn: AsyncConnection, drafts: Sequence[tuple[str, LineDraft]]
+) -> list[_Numbered]:
+    """Lines with their numbers and running balances.
+
+    The funds' counters are advanced under their rows' locks: a rollback gives the numbers back.
+    """
+    counts = Counter(fund_id for fund_id, _ in drafts)
+    moved: Counter[str] = Counter()
+    for fund_id, draft in drafts:
+        moved[fund_id] += draft.amount_minor
+    funds = sorted(counts)
+    rows = await bulk.fetch(
+        conn, _ADVANCE, funds, [counts[each] for each in funds], [moved[each] for each in funds]
+    )
+    before = {
+        row.fund_id: _Counters(
+            row.last_line_number - counts[row.fund_id],
+            row.last_entry_number - counts[row.fund_id],
+            row.running_minor - moved[row.fund_id],
+        )
+        for row in rows
+    }
+    numbered = []
+    for fund_id, draft in drafts:
+        if fund_id not in before:
+            raise not_found(f"funds/{fund_id}")
+        counters = before[fund_id] = before[fund_id].after(draft.amount_minor)
+        posted = PostedLine(counters.line_number, counters.entry_number)
+        numbered.append(_Numbered(fund_id, draft, posted, counters.running_minor))
+    return numbered
+
+
+def _line_row(line: _Numbered, now: datetime) -> dict[str, Any]:
+    draft = line.draft
+    return {
+        "fund_id": line.fund_id,
+        "line_number": line.posted.line_number,
+        "running_minor": line.running_minor,
+        "disclosed_at": now,
+        "account_id": draft.account_id,
+        "book": draft.book,
+        "category": draft.category,
+        "summary": draft.summary,
+        "amount_minor": draft.amount_minor,
+        "effective_date": draft.effective_date,
+        "payment_id": draft.payment_id,
+        "batch_id": draft.batch_id,
+        "reference": draft.reference,
+        "counterparty_name": draft.counterparty_name,
+        "counterparty_account": draft.counterparty_account,
+        "vouchers": draft.vouchers,
+        "signatures": json.dumps([dict(each) for each in draft.signatures]),
+        "corrects": draft.corrects,
+        "correction_reason": draft.correction_reason,
+    }
+
+
+async def _mark_corrected(conn: AsyncConnection, line: _Numbered) -> None:
     lines = t.disclosed_lines
     await conn.execute(
-        lines.insert().values(
-            fund_id=fund_id,
-            line_number=number,
-            running_minor=fund.running_minor,
-            disclosed_at=now,
-            account_id=draft.account_id,
-            book=draft.book,
-            category=draft.category,
-            summary=draft.summary,
-            amount_minor=draft.amount_minor,
-            effective_date=draft.effective_date,
-            payment_id=draft.payment_id,
-            batch_id=draft.batch_id,
-            reference=draft.reference,
-            counterparty_name=draft.counterparty_name,
-            counterparty_account=draft.counterparty_account,
-            vouchers=list(draft.vouchers),
-            signatures=[dict(each) for each in draft.signatures],
-            corrects=draft.corrects,
-            correction_reason=draft.correction_reason,
-        )
+        lines.update()
+        .where(lines.c.fund_id == line.fund_id, lines.c.line_number == line.draft.corrects)
+        .values(corrected_by=line.posted.line_number)
     )
-    if draft.corrects is not None:
-        await conn.execute(
-            lines.update()
-            .where(lines.c.fund_id == fund_id, lines.c.line_number == draft.corrects)
-            .values(corrected_by=number)
-        )
-    return PostedLine(number, fund.last_entry_number)
 
 
-async def _take_numbers(
-    conn: AsyncConnection, fund_id: str, *, entries: int, lines: int = 0, moved_minor: int = 0
-) -> Row:
-    """Advances the fund's counters under its row lock: a rollback gives the numbers back."""
+async def _take_entry_numbers(conn: AsyncConnection, fund_id: str, count: int) -> int:
+    """The last of so many entry numbers that are the caller's from now on."""
     funds = t.funds
-    row = (
-        await conn.execute(
-            funds.update()
-            .where(funds.c.fund_id == fund_id)
-            .values(
-                last_line_number=funds.c.last_line_number + lines,
-                last_entry_number=funds.c.last_entry_number + entries,
-                running_minor=funds.c.running_minor + moved_minor,
-            )
-            .returning(funds.c.last_line_number, funds.c.last_entry_number, funds.c.running_minor)
-        )
-    ).one_or_none()
-    if row is None:
-        raise not_found(f"funds/{fund_id}")
-    return row
-
-
-async def _insert_entry(
-    conn: AsyncConnection,
-    fund_id: str,
-    entry: tuple[int, date, Mapping[str, Any]],
-    postings: Sequence[_Posting],
-    now: datetime,
-) -> None:
-    number, day, cause = entry
-    if sum(posting.amount_minor for posting in postings) != 0:
-        raise GatewayError(
-            Kind.INVALID, Reason.ENTRY_UNBALANCED, f"entry {number} does not balance"
-        )
-    await conn.execute(
-        t.entries.insert().values(
-            fund_id=fund_id, entry_number=number, effective_date=day, created_at=now, **cause
-        )
+    last = await conn.scalar(
+        funds.update()
+        .where(funds.c.fund_id == fund_id)
+        .values(last_entry_number=funds.c.last_entry_number + count)
+        .returning(funds.c.last_entry_number)
     )
+    if last is None:
+        raise not_found(f"funds/{fund_id}")
+    return int(last)
+
+
+async def _insert_entries(conn: AsyncConnection, entries: Sequence[_Entry], now: datetime) -> None:
+    """Adds journal entries, all of one kind of cause, with their postings."""
+    for entry in entries:
+        if sum(posting.amount_minor for posting in entry.postings) != 0:
+            raise GatewayError(
+                Kind.INVALID, Reason.ENTRY_UNBALANCED, f"entry {entry.number} does not balance"
+            )
     rows = [
         {
-            "fund_id": fund_id,
-            "entry_number": number,
+            "fund_id": entry.fund_id,
+            "entry_number": entry.number,
+            "effective_date": entry.day,
+            "created_at": now,
+            **entry.cause,
+        }
+        for entry in entries
+    ]
+    await bulk.insert(conn, t.entries, rows)
+    postings = [
+        {
+            "fund_id": entry.fund_id,
+            "entry_number": entry.number,
             "position": position,
             "account_kind": posting.kind,
             "account_id": posting.account.get("account_id", ""),
             "book": posting.account.get("book", ""),
             "category": posting.account.get("category", ""),
             "amount_minor": posting.amount_minor,
-            "effective_date": day,
+            "effective_date": entry.day,
         }
-        for position, posting in enumerate(postings, start=1)
+        for entry in entries
+        for position, posting in enumerate(entry.postings, start=1)
     ]
-    await conn.execute(t.postings.insert(), rows)
+    await bulk.insert(conn, t.postings, postings)
 
 
 def _pending_column(amount_minor: int) -> str:
     return "pending_in_minor" if amount_minor > 0 else "pending_out_minor"
 
 
-async def _move_book(conn: AsyncConnection, fund_id: str, book: str, amount_minor: int) -> None:
-    changes = {"total_minor": amount_minor, _pending_column(amount_minor): amount_minor}
-    await _change_book(conn, fund_id, book, changes)
+async def _move_books(conn: AsyncConnection, drafts: Sequence[tuple[str, LineDraft]]) -> None:
+    """Moves the books by their new lines, which the bank has not confirmed yet."""
+    changes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for fund_id, draft in drafts:
+        change = changes[fund_id, draft.book]
+        change["total_minor"] += draft.amount_minor
+        change[_pending_column(draft.amount_minor)] += draft.amount_minor
+    columns = ("total_minor", "pending_in_minor", "pending_out_minor")
+    rows = [
+        {"fund_id": fund_id, "book": book, **{each: change[each] for each in columns}}
+        for (fund_id, book), change in sorted(changes.items())
+    ]
+    await bulk.change(conn, t.books, ("fund_id", "book"), rows, add=True)
 
 
 async def _change_book(

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Final
-
-import sqlalchemy as sa
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.clock import bank_date
 from gateway.domain.party import Role
-from gateway.domain.payment import Event, State
-from gateway.ids import new_id
-from gateway.ledger.holds import spend
-from gateway.ledger.writer import LineDraft, post_line
-from gateway.payments.record import GATEWAY, Change, load, move, purse_of
-from gateway.payments.signatures import load_subject, require_complete
-from gateway.payments.transmissions import account_of, day_for, queue
-from gateway.store import tables as t
+from gateway.ledger.writer import LineDraft, post_lines
+from gateway.payments.record import purse_of
+from gateway.payments.transmissions import Queued, queue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,67 +18,71 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from adapters.reach import Banks
+    from gateway.ledger.holds import Purse
     from gateway.store import Row
 
-_UNSIGNED: Final = frozenset({State.HELD, State.PARTLY_SIGNED})
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Payments that go to the bank together: one, or what is signed of a batch.
 
-async def release_if_complete(
-    conn: AsyncConnection, payment: Row, banks: Banks, now: datetime
-) -> None:
-    """Releases a signed payment, or its batch once nothing of it waits for signatures.
-
-    Raises:
-        GatewayError: what `admit_release` refuses, for any payment of the batch: then none goes;
-            BANK_CLOSED if no day is known on which the bank will take them.
+    Attributes:
+        transmission_id: of the file that will carry them.
+        payments: their rows.
+        signatures: both of each payment, in the order of `payments`.
+        execution_date: the bank's day.
     """
-    members = await _members(conn, payment)
-    states = {State(member.state) for member in members}
-    ready = [member for member in members if State(member.state) is State.SIGNED]
-    if states & _UNSIGNED or not ready:
-        return
-    transmission_id = new_id("m", now)
-    for member in ready:
-        await _release(conn, member, transmission_id, now)
-    day = await _day_for(conn, ready, banks, now)
-    await queue(conn, ready, transmission_id, day, now)
+
+    transmission_id: str
+    payments: Sequence[Row]
+    signatures: Sequence[Sequence[Row]]
+    execution_date: date
 
 
-async def _day_for(
-    conn: AsyncConnection, payments: Sequence[Row], banks: Banks, now: datetime
-) -> date:
-    account = await account_of(conn, payments[0])
-    return day_for(payments, banks.profile(account.profile_id), now)
+def spent(releases: Sequence[Release]) -> Counter[Purse]:
+    """What was held for these payments and is now spent, minor units."""
+    totals: Counter[Purse] = Counter()
+    for release in releases:
+        for payment in release.payments:
+            totals[purse_of(payment)] += payment.amount_minor
+    return totals
 
 
-async def _members(conn: AsyncConnection, payment: Row) -> Sequence[Row]:
-    if not payment.batch_id:
-        return [await load(conn, payment.fund_id, payment.payment_id)]
-    query = (
-        sa.select(t.payments)
-        .where(t.payments.c.fund_id == payment.fund_id, t.payments.c.batch_id == payment.batch_id)
-        .order_by(t.payments.c.payment_id)
-    )
-    return (await conn.execute(query)).all()
+async def record_releases(
+    conn: AsyncConnection, releases: Sequence[Release], names: Mapping[str, str], now: datetime
+) -> dict[str, int]:
+    """Discloses a line a payment and queues the files; the funds must be locked.
+
+    Args:
+        conn: the transaction.
+        releases: what was decided.
+        names: display names of the parties that asked and signed.
+        now: UTC.
+
+    Returns:
+        The number of each payment's line, by payment id.
+    """
+    if not releases:
+        return {}
+    pairs = [
+        (payment, signatures)
+        for release in releases
+        for payment, signatures in zip(release.payments, release.signatures, strict=True)
+    ]
+    drafts = [
+        (payment.fund_id, _line(payment, _marks(payment, signatures, names), now))
+        for payment, signatures in pairs
+    ]
+    posted = await post_lines(conn, drafts, now)
+    files = [Queued(each.transmission_id, each.payments, each.execution_date) for each in releases]
+    await queue(conn, files, now)
+    return {
+        payment.payment_id: line.line_number
+        for (payment, _), line in zip(pairs, posted, strict=True)
+    }
 
 
-async def _release(
-    conn: AsyncConnection, payment: Row, transmission_id: str, now: datetime
-) -> None:
-    subject = await load_subject(conn, payment)
-    signatures = await require_complete(conn, payment, subject, now)
-
-    await spend(conn, purse_of(payment), payment.amount_minor)
-    draft = await _line(conn, payment, signatures, now)
-    posted = await post_line(conn, payment.fund_id, draft, now)
-    also = {"transmission_id": transmission_id, "line_number": posted.line_number}
-    await move(conn, payment, Change(Event.RELEASE, GATEWAY, now), also)
-
-
-async def _line(
-    conn: AsyncConnection, payment: Row, signatures: Sequence[Row], now: datetime
-) -> LineDraft:
+def _line(payment: Row, marks: tuple[Mapping[str, str], ...], now: datetime) -> LineDraft:
     return LineDraft(
         account_id=payment.account_id,
         book=payment.book,
@@ -97,23 +95,17 @@ async def _line(
         counterparty_name=payment.payee_name,
         counterparty_account=payment.payee_account,
         vouchers=tuple(payment.vouchers),
-        signatures=await _marks(conn, payment, signatures),
+        signatures=marks,
     )
 
 
-async def _marks(
-    conn: AsyncConnection, payment: Row, signatures: Sequence[Row]
+def _marks(
+    payment: Row, signatures: Sequence[Row], names: Mapping[str, str]
 ) -> tuple[Mapping[str, str], ...]:
     """Who asked and who signed, as the owners read it: party and role, no person."""
-    ids = [payment.submitter_party_id, *(each.party_id for each in signatures)]
-    query = sa.select(t.parties.c.party_id, t.parties.c.display_name).where(
-        t.parties.c.party_id.in_(ids)
-    )
-    names: dict[str, str] = defaultdict(str)
-    names.update({row.party_id: row.display_name for row in await conn.execute(query)})
     asked = (payment.submitter_party_id, Role.PROPERTY_FIRM.value, payment.created_at)
     signed = [(each.party_id, each.role, each.created_at) for each in signatures]
     return tuple(
-        {"party_name": names[party], "role": role, "created_at": moment.isoformat()}
+        {"party_name": names.get(party, ""), "role": role, "created_at": moment.isoformat()}
         for party, role, moment in (asked, *signed)
     )

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from adapters.calendar import closed_at, local
 from gateway.domain.errors import Reason, precondition
 from gateway.domain.payload import Resend, canonical_bytes, parse_payload, stamp
-from gateway.domain.payment import Event, State
+from gateway.domain.payment import State
 from gateway.domain.resend import Evidence, blockers
 from gateway.ledger.writer import lock_fund
 from gateway.payments import transmissions
-from gateway.payments.record import GATEWAY, Change, load, move, note, payment_name
-from gateway.payments.signatures import load_subject, require_complete
+from gateway.payments.record import load, note, payment_name
+from gateway.payments.signatures import load_subject
+from gateway.payments.transmissions import Queued, queue
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from adapters.profile import BankProfile
     from adapters.reach import Banks
     from gateway.payments.signatures import Subject
     from gateway.store import Row
@@ -76,7 +76,8 @@ async def prepare(
         raise precondition(Reason.STATE_FORBIDS, name, message, state=payment.state)
     subject = await load_subject(conn, payment)
     _require_none_open(payment, subject, preparing.now)
-    evidence = await require_evidence(conn, payment, banks, preparing.now)
+    evidence = await load_evidence(conn, payment, banks)
+    require_evidence(payment, evidence, preparing.now)
     payload = _payload(payment, subject, evidence, preparing)
     await conn.execute(
         t.resends.insert().values(
@@ -100,36 +101,12 @@ def _require_none_open(payment: Row, subject: Subject, now: datetime) -> None:
         )
 
 
-async def release_again(
-    conn: AsyncConnection, payment: Row, subject: Subject, banks: Banks, now: datetime
-) -> None:
-    """Queues a payment once more, under its own reference; its line and its money stay as they are.
+def require_evidence(payment: Row, evidence: Evidence, now: datetime) -> None:
+    """Passes if it is shown that the bank never had the payment.
 
     Raises:
-        GatewayError: what `admit_release` refuses; RESEND_TOO_EARLY if the bank's word or a
-            statement has come between the signatures; BANK_CLOSED.
+        GatewayError: RESEND_TOO_EARLY with every blocker while it is not.
     """
-    await require_complete(conn, payment, subject, now)
-    await require_evidence(conn, payment, banks, now)
-    lost = await transmissions.load(conn, payment.transmission_id)
-    account = await transmissions.account_of(conn, payment)
-    day = transmissions.day_for([payment], banks.profile(account.profile_id), now)
-    detail = f"attempt {subject.attempt}"
-    await move(conn, payment, Change(Event.RELEASE_AGAIN, GATEWAY, now, detail))
-    await transmissions.replace(conn, lost, [payment], day, now)
-    await _close(conn, payment, subject, now)
-
-
-async def require_evidence(
-    conn: AsyncConnection, payment: Row, banks: Banks, now: datetime
-) -> Evidence:
-    """What speaks for the bank never having had the payment.
-
-    Raises:
-        GatewayError: RESEND_TOO_EARLY with every blocker while it does not suffice.
-    """
-    account = await transmissions.account_of(conn, payment)
-    evidence = await _load_evidence(conn, payment, banks.profile(account.profile_id))
     against = blockers(evidence, now)
     if against:
         raise precondition(
@@ -141,10 +118,40 @@ async def require_evidence(
             missed_count=str(len(evidence.missed_on)),
             misses_needed=str(evidence.misses_needed),
         )
-    return evidence
 
 
-async def _load_evidence(conn: AsyncConnection, payment: Row, profile: BankProfile) -> Evidence:
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A payment that goes once more, under its own reference; its line and its money stay.
+
+    Attributes:
+        file: what will carry it.
+        attempt: on the strength of which signatures.
+    """
+
+    file: Queued
+    attempt: int
+
+
+async def record_again(conn: AsyncConnection, again: Again, now: datetime) -> None:
+    """Queues the file of a payment that was found to go once more; the fund must be locked."""
+    await queue(conn, (again.file,), now)
+    table, payment = t.resends, again.file.payments[0]
+    await conn.execute(
+        table.update()
+        .where(
+            table.c.fund_id == payment.fund_id,
+            table.c.payment_id == payment.payment_id,
+            table.c.attempt == again.attempt,
+        )
+        .values(released_at=now)
+    )
+
+
+async def load_evidence(conn: AsyncConnection, payment: Row, banks: Banks) -> Evidence:
+    """What speaks for the bank never having had the payment."""
+    account = await transmissions.account_of(conn, payment)
+    profile = banks.profile(account.profile_id)
     lost = await transmissions.load(conn, payment.transmission_id)
     day = lost.execution_date
     closed = closed_at(payment.amount_minor, day, profile.calendar, profile.windows)
@@ -256,16 +263,3 @@ def _payload(payment: Row, subject: Subject, evidence: Evidence, preparing: Prep
         "resend": again,
     }
     return canonical_bytes(parse_payload(payment.payload).model_copy(update=changed))
-
-
-async def _close(conn: AsyncConnection, payment: Row, subject: Subject, now: datetime) -> None:
-    table = t.resends
-    await conn.execute(
-        table.update()
-        .where(
-            table.c.fund_id == payment.fund_id,
-            table.c.payment_id == payment.payment_id,
-            table.c.attempt == subject.attempt,
-        )
-        .values(released_at=now)
-    )

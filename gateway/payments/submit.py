@@ -1,13 +1,11 @@
-"""Asking for payments: every item is decided in memory, then all are held or none."""
+"""Asking for payments: pure decisions over what a fund can still give."""
 
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
 from pydantic import ValidationError
 
 from adapters.profile import payment_violations, together_violations
@@ -22,20 +20,14 @@ from gateway.domain.errors import (
 )
 from gateway.domain.money import format_minor
 from gateway.domain.payload import SCHEMA, PaymentPayload, canonical_bytes, payload_refusal, stamp
-from gateway.domain.payment import Event, State
+from gateway.domain.payment import State
 from gateway.domain.policy import slots_for
 from gateway.ids import new_id
-from gateway.ledger.holds import Purse, hold
-from gateway.ledger.writer import lock_fund
-from gateway.payments.record import Change, bank_order, event_row
-from gateway.registry.authority import load_policy
-from gateway.store import tables as t
+from gateway.payments.record import bank_order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import date, datetime, timedelta
-
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from adapters.profile import BankProfile
     from adapters.reach import Banks
@@ -80,96 +72,89 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for every payment of one call.
+    """What holds for everything that is decided at one moment.
 
     Attributes:
         environment: stands in the signed bytes.
-        ttl: how long the payments may wait for their signatures.
-        submitter_party_id: who asks.
-        actor: which person asks.
+        ttl: how long payments may wait for their signatures.
         now: UTC.
         banks: what each bank wants.
     """
 
     environment: str
     ttl: timedelta
-    submitter_party_id: str
-    actor: str
     now: datetime
     banks: Banks
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """What was held: payment ids in the order asked, and the batch, empty for a single payment."""
-
-    batch_id: str
-    payment_ids: tuple[str, ...]
-
-
 @dataclass(slots=True)
-class _Means:
-    """What the fund can still give while the items of one call are decided, one after the other."""
+class Means:
+    """What a fund can still give while asks are decided, one after the other.
+
+    Attributes:
+        fund: its row.
+        account: the row of the account that pays.
+        profile: what its bank wants.
+        policy: the signing policy in force.
+        budget: rows of its budget lines, by id.
+        vouchers: SHA-256 of those that were uploaded.
+        budget_left: minor units that each budget line has left.
+        book_left: minor units that each book has left.
+    """
 
     fund: Row
     account: Row
     profile: BankProfile
     policy: SigningPolicy
     budget: Mapping[str, Row]
-    vouchers: frozenset[str]
-    budget_left: dict[str, int] = field(default_factory=dict)
-    book_left: dict[str, int] = field(default_factory=dict)
+    vouchers: Collection[str]
+    budget_left: dict[str, int]
+    book_left: dict[str, int]
+
+    def on_trial(self) -> Means:
+        """The same means, from which taking takes nothing here."""
+        return replace(self, budget_left=dict(self.budget_left), book_left=dict(self.book_left))
 
 
-async def submit_one(conn: AsyncConnection, fund_id: str, ask: Ask, terms: Terms) -> str:
-    """Holds the money for one payment and stores the bytes to sign.
-
-    Returns:
-        The payment's id.
+def decide_one(means: Means, ask: Ask, submitter_id: str, terms: Terms) -> dict[str, Any]:
+    """The row of a payment with the bytes to sign, its money counted as given.
 
     Raises:
         GatewayError: the rule that refuses: FIELD_INVALID, CURRENCY_MISMATCH, AMOUNT_OUT_OF_RANGE,
             VOUCHER_MISSING, BUDGET_LINE_CLOSED, BUDGET_EXCEEDED, BALANCE_INSUFFICIENT,
-            POLICY_MISSING, RESOURCE_NOT_FOUND.
+            RESOURCE_NOT_FOUND.
     """
-    means = await _load_means(conn, fund_id, (ask,), terms.banks)
     row = _decide(means, ask, "payment", terms, new_id("p", terms.now))
-    await _store(conn, [row], terms)
-    return str(row["payment_id"])
+    return row | {"submitter_party_id": submitter_id}
 
 
-async def submit_batch(
-    conn: AsyncConnection, fund_id: str, asks: Sequence[Ask], terms: Terms
-) -> Submitted:
-    """Holds the money for all payments of a batch, or for none.
+def decide_batch(
+    means: Means, asks: Sequence[Ask], submitter_id: str, terms: Terms
+) -> list[dict[str, Any]]:
+    """The rows of all payments of a batch, in their order, or a refusal and nothing given.
 
     Raises:
         GatewayError: of the first item's rule, with a violation for every refused item.
     """
-    means = await _load_means(conn, fund_id, asks, terms.banks)
     _require_size(means, len(asks))
+    trial = means.on_trial()
     rows, refusals = [], []
     # Sorted, so that the batch keeps its order in lists, on the bank's file and in the book.
     ids = sorted(new_id("p", terms.now) for _ in asks)
     for index, (ask, payment_id) in enumerate(zip(asks, ids, strict=True)):
         try:
-            rows.append(_decide(means, ask, f"payments[{index}]", terms, payment_id))
+            rows.append(_decide(trial, ask, f"payments[{index}]", terms, payment_id))
         except GatewayError as refusal:
             refusals.append((index, refusal))
     if refusals:
         raise _all_refused(refusals, len(asks))
     _require_together(rows, means.profile)
-    batch_id = new_id("b", terms.now)
-    await conn.execute(
-        t.batches.insert().values(
-            fund_id=fund_id, batch_id=batch_id, payment_count=len(rows), created_at=terms.now
-        )
-    )
-    await _store(conn, [row | {"batch_id": batch_id} for row in rows], terms)
-    return Submitted(batch_id, tuple(row["payment_id"] for row in rows))
+    means.budget_left, means.book_left = trial.budget_left, trial.book_left
+    same = {"batch_id": new_id("b", terms.now), "submitter_party_id": submitter_id}
+    return [row | same for row in rows]
 
 
-def _require_size(means: _Means, count: int) -> None:
+def _require_size(means: Means, count: int) -> None:
     most = means.profile.batch_maximum
     if count > most:
         message = f"the fund's bank takes at most {most} payments in a batch"
@@ -197,61 +182,7 @@ def _all_refused(refusals: Sequence[tuple[int, GatewayError]], count: int) -> Ga
     )
 
 
-async def _load_means(
-    conn: AsyncConnection, fund_id: str, asks: Sequence[Ask], banks: Banks
-) -> _Means:
-    fund = await lock_fund(conn, fund_id)
-    budget = await _rows_by_id(
-        conn, t.budget_lines, fund_id, "budget_line_id", {ask.budget_line_id for ask in asks}
-    )
-    wanted = {digest for ask in asks for digest in ask.vouchers}
-    stored = await conn.execute(
-        sa.select(t.vouchers.c.sha256).where(
-            t.vouchers.c.fund_id == fund_id, t.vouchers.c.sha256.in_(wanted)
-        )
-    )
-    account = await _paying_account(conn, fund_id)
-    means = _Means(
-        fund=fund,
-        account=account,
-        profile=banks.profile(account.profile_id),
-        policy=await load_policy(conn, fund_id),
-        budget=budget,
-        vouchers=frozenset(stored.scalars()),
-    )
-    for line in budget.values():
-        left = line.limit_minor - line.held_minor - line.spent_minor
-        means.budget_left[line.budget_line_id] = left
-    books = await conn.execute(sa.select(t.books).where(t.books.c.fund_id == fund_id))
-    for book in books:
-        # Receipts that the bank has not confirmed are not there to be spent.
-        left = book.total_minor - book.held_minor - book.pending_in_minor
-        means.book_left[book.book] = left
-    return means
-
-
-async def _rows_by_id(
-    conn: AsyncConnection, table: sa.Table, fund_id: str, column: str, ids: set[str]
-) -> dict[str, Row]:
-    query = sa.select(table).where(table.c.fund_id == fund_id, table.c[column].in_(ids))
-    return {getattr(row, column): row for row in await conn.execute(query)}
-
-
-async def _paying_account(conn: AsyncConnection, fund_id: str) -> Row:
-    """The account that pays: the fund's first, by id."""
-    query = (
-        sa.select(t.bank_accounts)
-        .where(t.bank_accounts.c.fund_id == fund_id)
-        .order_by(t.bank_accounts.c.account_id)
-        .limit(1)
-    )
-    account = (await conn.execute(query)).one_or_none()
-    if account is None:
-        raise not_found(f"funds/{fund_id}/bankAccounts/-")
-    return account
-
-
-def _decide(means: _Means, ask: Ask, path: str, terms: Terms, payment_id: str) -> dict[str, Any]:
+def _decide(means: Means, ask: Ask, path: str, terms: Terms, payment_id: str) -> dict[str, Any]:
     """The payment's row if the fund can give this, counted as given; refuses otherwise."""
     _require_sound(means, ask, path)
     line = _require_open_line(means, ask, bank_date(terms.now))
@@ -271,7 +202,7 @@ def _decide(means: _Means, ask: Ask, path: str, terms: Terms, payment_id: str) -
     return row
 
 
-def _require_open_line(means: _Means, ask: Ask, today: date) -> Row:
+def _require_open_line(means: Means, ask: Ask, today: date) -> Row:
     line = means.budget.get(ask.budget_line_id)
     if line is None:
         raise not_found(f"funds/{means.fund.fund_id}/budgetLines/{ask.budget_line_id}")
@@ -287,7 +218,7 @@ def _require_open_line(means: _Means, ask: Ask, today: date) -> Row:
     return line
 
 
-def _require_sound(means: _Means, ask: Ask, path: str) -> None:
+def _require_sound(means: Means, ask: Ask, path: str) -> None:
     if ask.amount_minor <= 0:
         raise invalid(Reason.AMOUNT_OUT_OF_RANGE, f"{path}.amount.amount_minor", "must be above 0")
     if ask.currency != means.fund.currency:
@@ -338,32 +269,12 @@ def _require_left(ask: Ask, left_minor: int, reason: Reason, subject: str, what:
         )
 
 
-async def _store(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]], terms: Terms) -> None:
-    await conn.execute(t.payments.insert(), rows)
-    change = Change(Event.HOLD, terms.actor, terms.now)
-    events = [
-        event_row(row["fund_id"], row["payment_id"], state, change)
-        for row in rows
-        for state in (State.SUBMITTED, State.HELD)
-    ]
-    await conn.execute(t.payment_events.insert(), events)
-    for purse, amount_minor in _totals(rows).items():
-        await hold(conn, purse, amount_minor)
-
-
-def _totals(rows: Sequence[Mapping[str, Any]]) -> dict[Purse, int]:
-    totals: dict[Purse, int] = defaultdict(int)
-    for row in rows:
-        purse = Purse(row["fund_id"], row["budget_line_id"], row["book"])
-        totals[purse] += row["amount_minor"]
-    return totals
-
-
-def _row(means: _Means, ask: Ask, line: Row, terms: Terms) -> dict[str, Any]:
+def _row(means: Means, ask: Ask, line: Row, terms: Terms) -> dict[str, Any]:
     """The stored payment, but for its id and the bytes to sign."""
     return {
         "fund_id": means.fund.fund_id,
         "batch_id": "",
+        "transmission_id": "",
         "account_id": means.account.account_id,
         "payee_name": ask.payee_name,
         "payee_account": ask.payee_account,
@@ -376,14 +287,13 @@ def _row(means: _Means, ask: Ask, line: Row, terms: Terms) -> dict[str, Any]:
         "category": line.category,
         "vouchers": list(ask.vouchers),
         "state": State.HELD.value,
-        "submitter_party_id": terms.submitter_party_id,
         "policy_version": means.policy.version,
         "created_at": terms.now,
         "expires_at": terms.now.replace(microsecond=0) + terms.ttl,
     }
 
 
-def _payload(means: _Means, ask: Ask, payment_id: str, terms: Terms, path: str) -> bytes:
+def _payload(means: Means, ask: Ask, payment_id: str, terms: Terms, path: str) -> bytes:
     """The exact bytes that two persons will sign."""
     slots = slots_for(means.policy, ask.amount_minor)
     fund = f"funds/{means.fund.fund_id}"

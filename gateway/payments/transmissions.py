@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from adapters.model import Batch
 from gateway.domain.errors import Reason, not_found, precondition
 from gateway.ids import new_id
 from gateway.payments.record import bank_order
+from gateway.store import bulk
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -59,37 +61,42 @@ def day_for(payments: Sequence[Row], profile: BankProfile, now: datetime) -> dat
         raise precondition(Reason.BANK_CLOSED, subject, str(unknown)) from None
 
 
-async def queue(
-    conn: AsyncConnection,
-    payments: Sequence[Row],
-    transmission_id: str,
-    execution_date: date,
-    now: datetime,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Payments of one account that go to the bank in one file, on its day."""
+
+    transmission_id: str
+    payments: Sequence[Row]
+    execution_date: date
+
+
+async def queue(conn: AsyncConnection, files: Sequence[Queued], now: datetime) -> None:
     """The outbox: what is released is recorded for the bank in the same transaction."""
-    first = payments[0]
-    await conn.execute(
-        t.transmissions.insert().values(
-            fund_id=first.fund_id,
-            transmission_id=transmission_id,
-            account_id=first.account_id,
-            batch_id=first.batch_id or first.payment_id,
-            state=Stage.QUEUED,
-            payment_count=len(payments),
-            amount_minor=sum(payment.amount_minor for payment in payments),
-            execution_date=execution_date,
-            created_at=now,
-        )
-    )
     rows = [
         {
+            "fund_id": file.payments[0].fund_id,
+            "transmission_id": file.transmission_id,
+            "account_id": file.payments[0].account_id,
+            "batch_id": file.payments[0].batch_id or file.payments[0].payment_id,
+            "state": Stage.QUEUED.value,
+            "payment_count": len(file.payments),
+            "amount_minor": sum(payment.amount_minor for payment in file.payments),
+            "execution_date": file.execution_date,
+            "created_at": now,
+        }
+        for file in files
+    ]
+    await bulk.insert(conn, t.transmissions, rows)
+    carried = [
+        {
             "fund_id": payment.fund_id,
-            "transmission_id": transmission_id,
+            "transmission_id": file.transmission_id,
             "payment_id": payment.payment_id,
         }
-        for payment in payments
+        for file in files
+        for payment in file.payments
     ]
-    await conn.execute(t.transmission_payments.insert(), rows)
+    await bulk.insert(conn, t.transmission_payments, carried)
 
 
 async def replace(
@@ -108,7 +115,7 @@ async def replace(
         The new transmission's id.
     """
     transmission_id = new_id("m", now)
-    await queue(conn, payments, transmission_id, execution_date, now)
+    await queue(conn, (Queued(transmission_id, payments, execution_date),), now)
     await conn.execute(
         t.payments.update()
         .where(

@@ -82,6 +82,7 @@ METHODS: Final[Mapping[str, frozenset[Role]]] = {
             "GetPayment": _ALL_BUT_OWNER,
             "ListPayments": _ALL_BUT_OWNER,
             "SignPayment": frozenset({_FIRM, _COMMITTEE, _CHECKER}),
+            "SignBatch": frozenset({_FIRM, _COMMITTEE, _CHECKER}),
             "PrepareResend": frozenset({_OPERATOR, _MAKER}),
             "RefusePayment": frozenset({_COMMITTEE, _CHECKER}),
             "WithdrawPayment": frozenset({_FIRM}),

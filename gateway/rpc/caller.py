@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from gateway.domain.party import Role
+from gateway.payments.docket import By
 from gateway.store import GATEWAY, Scope
 
 
@@ -31,9 +32,14 @@ class Caller:
         return GATEWAY if Role.OPERATOR in self.roles else Scope(self.party_id)
 
     @property
+    def by(self) -> By:
+        """Who orders payments and signs them."""
+        return By(self.party_id, self.person_id)
+
+    @property
     def actor(self) -> str:
         """The person's resource name, as it stands in histories."""
-        return f"parties/{self.party_id}/persons/{self.person_id}"
+        return self.by.actor
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")

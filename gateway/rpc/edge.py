@@ -7,33 +7,27 @@ and nowhere else. Each call leaves one line in the log, with ids and no content.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from secrets import token_hex
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 import protovalidate
-import sqlalchemy as sa
 import structlog
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2  # type: ignore[import-untyped] # it ships no stubs
 from grpc_status import rpc_status
 
 from gateway.domain.errors import FieldViolation, GatewayError, Kind, Reason
-from gateway.domain.party import Identity, Role, parse_identity_uri
 from gateway.rpc.access import admit
-from gateway.rpc.caller import Caller, set_caller
+from gateway.rpc.caller import set_caller
 from gateway.rpc.errors import reason_in, status_of
-from gateway.store import GATEWAY
-from gateway.store import tables as t
+from gateway.rpc.identity import Register, proved
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from google.protobuf.message import Message
     from protovalidate import Violation
@@ -79,8 +73,7 @@ class Edge(grpc.aio.ServerInterceptor):
     """The one interceptor of the server."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
+        self._register = Register(store, clock)
 
     async def intercept_service(
         self,
@@ -142,9 +135,10 @@ class Edge(grpc.aio.ServerInterceptor):
 
     async def _enter(self, method: str, context: Any) -> None:  # noqa: ANN401 - as above
         """Passes only a registered person, of whose roles one may call the method."""
-        identity, fingerprint = _certificate(context.auth_context())
+        proof = proved(context.auth_context())
+        identity = proof.identity
         structlog.contextvars.bind_contextvars(party=identity.party_id, person=identity.person_id)
-        caller = await _registered(self._store, identity, fingerprint, self._clock())
+        caller = await self._register.caller(proof)
         admit(method, caller.roles)
         set_caller(caller)
 
@@ -189,55 +183,6 @@ def _too_late() -> GatewayError:
         Reason.DEADLINE_TOO_SHORT,
         "the deadline leaves no time; repeat with the same request id and a later one",
     )
-
-
-# --- identity ---------------------------------------------------------------------------------
-
-
-def _certificate(proved: Mapping[str, Sequence[bytes]]) -> tuple[Identity, str]:
-    """Whom the peer's certificate names, and its SHA-256 in hexadecimal.
-
-    Raises:
-        GatewayError: CERTIFICATE_UNKNOWN unless it names exactly one person.
-    """
-    uris, pems = proved.get("peer_uri", ()), proved.get("x509_pem_cert", ())
-    if len(uris) != 1 or len(pems) != 1:
-        raise _unknown()
-    der = ssl.PEM_cert_to_DER_cert(pems[0].decode("ascii"))
-    return parse_identity_uri(uris[0].decode("utf-8", "replace")), sha256(der).hexdigest()
-
-
-async def _registered(store: Store, identity: Identity, fingerprint: str, now: datetime) -> Caller:
-    """The caller as the register has it at this moment, so that a revocation works at once.
-
-    Raises:
-        GatewayError: CERTIFICATE_UNKNOWN, CERTIFICATE_REVOKED.
-    """
-    certificates, persons = t.certificates.c, t.persons.c
-    query = (
-        sa.select(certificates.expires_at, certificates.revoked_at, t.persons)
-        .join_from(t.certificates, t.persons)
-        .where(
-            certificates.fingerprint == fingerprint,
-            persons.party_id == identity.party_id,
-            persons.person_id == identity.person_id,
-        )
-    )
-    async with store.transaction(GATEWAY) as conn:
-        row = (await conn.execute(query)).one_or_none()
-    if row is None:
-        raise _unknown()
-    if row.revoked_at is not None or row.expires_at < now:
-        raise _refused(Reason.CERTIFICATE_REVOKED, "the certificate is revoked or out of its time")
-    return Caller(row.party_id, row.person_id, row.natural_person, frozenset(map(Role, row.roles)))
-
-
-def _unknown() -> GatewayError:
-    return _refused(Reason.CERTIFICATE_UNKNOWN, "the certificate is not registered")
-
-
-def _refused(reason: Reason, message: str) -> GatewayError:
-    return GatewayError(Kind.UNAUTHENTICATED, reason, message)
 
 
 # --- the request ------------------------------------------------------------------------------

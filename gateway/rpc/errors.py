@@ -116,7 +116,7 @@ def _refusal_by_store(error: Exception) -> GatewayError | None:
         return GatewayError(Kind.EXISTS, Reason.RESOURCE_EXISTS, "the name was taken meanwhile")
     if isinstance(error, DBAPIError) and _sqlstate(error) in _UNSTORABLE:
         return GatewayError(Kind.INVALID, Reason.FIELD_INVALID, "the store cannot hold a value")
-    if _passes(error):
+    if passes(error):
         return GatewayError(
             Kind.UNAVAILABLE,
             Reason.STORE_UNAVAILABLE,
@@ -125,7 +125,7 @@ def _refusal_by_store(error: Exception) -> GatewayError | None:
     return None
 
 
-def _passes(error: Exception) -> bool:
+def passes(error: Exception) -> bool:
     """Whether the database is away or busy, so that the same call may succeed later."""
     if isinstance(error, DBAPIError):
         return (
@@ -152,7 +152,15 @@ def _details(error: GatewayError) -> list[Message]:
         details.append(_bad_request(error))
     if error.kind is Kind.PRECONDITION:
         details.append(_precondition_failure(error))
+    if retry_after_ms := error.metadata.get("retry_after_ms"):
+        details.append(_retry_info(int(retry_after_ms)))
     return details
+
+
+def _retry_info(retry_after_ms: int) -> error_details_pb2.RetryInfo:
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromMilliseconds(retry_after_ms)
+    return info
 
 
 def _bad_request(error: GatewayError) -> error_details_pb2.BadRequest:

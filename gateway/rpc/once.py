@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
-import sqlalchemy as sa
 from google.protobuf.message import Message
 from google.rpc import status_pb2  # type: ignore[import-untyped] # it ships no stubs
 
 from gateway.domain.errors import GatewayError, Kind, Reason, invalid
 from gateway.rpc.errors import StoredRefusal, to_status
-from gateway.store import tables as t
+from gateway.store import bulk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.rpc.caller import Caller
-    from gateway.store import Store
+    from gateway.store import Row, Store
 
 _Response = TypeVar("_Response", bound=Message)
 _Answer_co = TypeVar("_Answer_co", bound=Message, covariant=True)
@@ -30,29 +29,51 @@ LASTING: Final = frozenset(
 )
 """Refusals that are told again; the others lie in the caller's rights or in our moment."""
 
-_LOCK: Final = sa.text(
-    "SELECT pg_advisory_xact_lock(hashtextextended(:party || '/' || :request, 0))"
-)
+Key: TypeAlias = tuple[str, str]
+"""A party and its request id."""
+
+# In order of the locks, so that two transactions that need the same ones do not wait in a circle.
+_LOCK: Final = """
+    SELECT pg_advisory_xact_lock(id) FROM (
+        SELECT DISTINCT hashtextextended(party_id || '/' || request_id, 0) AS id
+        FROM unnest($1::text[], $2::text[]) AS n(party_id, request_id) ORDER BY id
+    ) AS ordered
+"""
+_READ: Final = """
+    SELECT r.* FROM requests r
+    JOIN unnest($1::text[], $2::text[]) AS n(party_id, request_id) USING (party_id, request_id)
+"""
+_ADD: Final = """
+    INSERT INTO requests (party_id, request_id, method, digest, response, refusal, created_at)
+    SELECT n.*, now()
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[]) AS n
+"""
 
 
-class _Request(Protocol):
+class Request(Protocol):
     """Any request message with a `request_id`."""
 
     @property
-    def request_id(self) -> str: ...
+    def request_id(self) -> str:
+        """The caller's own id of the call."""
+
     @property
-    def DESCRIPTOR(self) -> Any: ...  # noqa: ANN401, N802 - protobuf's own
-    def SerializeToString(self, *, deterministic: bool = ...) -> bytes: ...  # noqa: N802 - as above
+    def DESCRIPTOR(self) -> Any:  # noqa: ANN401, N802 - protobuf's own
+        """What the message is."""
+
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802 - as above
+        """The message's bytes."""
 
 
-class _Parser(Protocol[_Answer_co]):
+class Parser(Protocol[_Answer_co]):
     """The class of a response message."""
 
-    def FromString(self, s: bytes, /) -> _Answer_co: ...  # noqa: N802 - protobuf's name
+    def FromString(self, s: bytes, /) -> _Answer_co:  # noqa: N802 - protobuf's name
+        """The message in these bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
+class Use:
     """One use of a request id: by whom, for which method, with which content."""
 
     party_id: str
@@ -60,12 +81,24 @@ class _Use:
     method: str
     digest: bytes
 
+    @property
+    def key(self) -> Key:
+        """What must mean one thing."""
+        return (self.party_id, self.request_id)
+
+
+def use_of(caller: Caller, request: Request) -> Use:
+    """The use of a unary request's id; its canonical bytes are what the id stands for."""
+    content = request.SerializeToString(deterministic=True)
+    method = request.DESCRIPTOR.full_name
+    return Use(caller.party_id, request.request_id, method, sha256(content).digest())
+
 
 async def once(
     store: Store,
     caller: Caller,
-    request: _Request,
-    response_type: _Parser[_Response],
+    request: Request,
+    response_type: Parser[_Response],
     work: Callable[[AsyncConnection], Awaitable[_Response]],
 ) -> _Response:
     """Does the work of a unary call once, in one transaction of the caller's scope.
@@ -73,7 +106,7 @@ async def once(
     Args:
         store: the database.
         caller: whose request id it is; ids of different parties never meet.
-        request: the message; its canonical bytes are what the id stands for.
+        request: the message.
         response_type: class of the answer.
         work: changes the database and answers; undone as a whole if it refuses.
 
@@ -84,15 +117,7 @@ async def once(
         StoredRefusal: the refusal stored for the same bytes.
         GatewayError: REQUEST_ID_REUSED for other bytes; whatever `work` refuses.
     """
-    return await once_for(
-        store,
-        caller,
-        method=request.DESCRIPTOR.full_name,
-        request_id=request.request_id,
-        content_digest=sha256(request.SerializeToString(deterministic=True)).digest(),
-        response_type=response_type,
-        work=work,
-    )
+    return await _once(store, caller, use_of(caller, request), response_type, work)
 
 
 async def once_for(
@@ -102,22 +127,71 @@ async def once_for(
     method: str,
     request_id: str,
     content_digest: bytes,
-    response_type: _Parser[_Response],
+    response_type: Parser[_Response],
     work: Callable[[AsyncConnection], Awaitable[_Response]],
 ) -> _Response:
     """`once` for streams: the caller of this names the method and digests the whole content."""
-    use = _Use(caller.party_id, request_id, method, content_digest)
+    use = Use(caller.party_id, request_id, method, content_digest)
+    return await _once(store, caller, use, response_type, work)
+
+
+async def _once(
+    store: Store,
+    caller: Caller,
+    use: Use,
+    response_type: Parser[_Response],
+    work: Callable[[AsyncConnection], Awaitable[_Response]],
+) -> _Response:
     async with store.transaction(caller.scope) as conn:
-        await conn.execute(_LOCK, {"party": use.party_id, "request": use.request_id})
-        stored = await _stored(conn, use)
+        stored = (await find(conn, (use,))).get(use.key)
         if stored is not None:
-            return response_type.FromString(stored)
+            return response_type.FromString(told_again(stored, use))
         outcome = await _attempt(conn, work)
-        await _store(conn, use, outcome)
+        await keep(conn, ((use, outcome),))
     # The refusal must be on disk before it is told: so it is raised behind the commit.
     if isinstance(outcome, GatewayError):
         raise outcome
     return outcome
+
+
+async def find(conn: AsyncConnection, uses: Sequence[Use]) -> Mapping[Key, Row]:
+    """What is stored for request ids, which are the transaction's alone until it ends."""
+    parties, ids = zip(*(use.key for use in uses), strict=True)
+    await bulk.fetch(conn, _LOCK, parties, ids)
+    rows = await bulk.fetch(conn, _READ, parties, ids)
+    return {(row.party_id, row.request_id): row for row in rows}
+
+
+def told_again(stored: Row, use: Use) -> bytes:
+    """The answer that was stored for this use.
+
+    Raises:
+        StoredRefusal: if a refusal is stored.
+        GatewayError: REQUEST_ID_REUSED.
+    """
+    if (stored.method, stored.digest) != (use.method, use.digest):
+        raise invalid(Reason.REQUEST_ID_REUSED, "request_id", "was used for other content")
+    if stored.refusal is not None:
+        raise StoredRefusal(status_pb2.Status.FromString(stored.refusal))
+    return bytes(stored.response)
+
+
+async def keep(
+    conn: AsyncConnection, outcomes: Sequence[tuple[Use, Message | GatewayError]]
+) -> None:
+    """Stores what became of uses for ever."""
+    lasting = [
+        (use, outcome)
+        for use, outcome in outcomes
+        if not isinstance(outcome, GatewayError) or outcome.kind in LASTING
+    ]
+    if not lasting:
+        return
+    rows = [
+        (use.party_id, use.request_id, use.method, use.digest, *_columns(outcome))
+        for use, outcome in lasting
+    ]
+    await bulk.fetch(conn, _ADD, *map(list, zip(*rows, strict=True)))
 
 
 async def _attempt(
@@ -133,39 +207,8 @@ async def _attempt(
         return refusal
 
 
-async def _stored(conn: AsyncConnection, use: _Use) -> bytes | None:
-    """The answer stored for this use; None if the id is new.
-
-    Raises:
-        StoredRefusal: if a refusal is stored.
-        GatewayError: REQUEST_ID_REUSED.
-    """
-    query = sa.select(t.requests).where(
-        t.requests.c.party_id == use.party_id, t.requests.c.request_id == use.request_id
-    )
-    row = (await conn.execute(query)).one_or_none()
-    if row is None:
-        return None
-    if (row.method, row.digest) != (use.method, use.digest):
-        raise invalid(Reason.REQUEST_ID_REUSED, "request_id", "was used for other content")
-    if row.refusal is not None:
-        raise StoredRefusal(status_pb2.Status.FromString(row.refusal))
-    return bytes(row.response)
-
-
-async def _store(conn: AsyncConnection, use: _Use, outcome: Message | GatewayError) -> None:
-    column, message = (
-        ("refusal", to_status(outcome))
-        if isinstance(outcome, GatewayError)
-        else ("response", outcome)
-    )
-    await conn.execute(
-        t.requests.insert().values(
-            party_id=use.party_id,
-            request_id=use.request_id,
-            method=use.method,
-            digest=use.digest,
-            created_at=sa.func.now(),
-            **{column: message.SerializeToString(deterministic=True)},
-        )
-    )
+def _columns(outcome: Message | GatewayError) -> tuple[bytes | None, bytes | None]:
+    """Answer and refusal, one of which there is."""
+    if isinstance(outcome, GatewayError):
+        return None, to_status(outcome).SerializeToString(deterministic=True)
+    return outcome.SerializeToString(deterministic=True), None

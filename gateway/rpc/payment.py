@@ -5,23 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from xinyi.v1 import payment_service_pb2 as pb
 from xinyi.v1 import payment_service_pb2_grpc as pb_grpc
 
+from gateway.domain.envelope import MAX_BATCH_ENVELOPE_BYTES
 from gateway.domain.errors import Reason, denied, invalid
+from gateway.domain.payload import instant, parse_payload
 from gateway.domain.payment import Event
 from gateway.payments import listing
-from gateway.payments.approve import Ending, Signature, end, sign
+from gateway.payments.approve import Ending, end, read_envelope
+from gateway.payments.docket import Asking, BatchSigning, Signing
+from gateway.payments.group import Done
 from gateway.payments.record import load
 from gateway.payments.resend import Preparing, prepare
-from gateway.payments.signatures import load_signatures, load_subject
-from gateway.payments.submit import Ask, Terms, submit_batch, submit_one
+from gateway.payments.signatures import load_papers
+from gateway.payments.submit import Ask
 from gateway.payments.vouchers import Voucher, load_voucher, store_voucher
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import enum_name, fund_id_of, moment, money, split_name
-from gateway.rpc.once import once, once_for
+from gateway.rpc.group import Item
+from gateway.rpc.once import Use, once, once_for, use_of
 from gateway.rpc.paging import next_token, page_of
 from gateway.rpc.streams import header_and_content, header_first, required
 
@@ -29,11 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import timedelta
 
+    from google.protobuf.message import Message
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from adapters.reach import Banks
     from gateway.clock import Clock
-    from gateway.rpc.caller import Caller
+    from gateway.rpc.group import PaymentWriters
     from gateway.store import Row, Store
 
 MAX_VOUCHER_BYTES: Final = 10 * 1024 * 1024
@@ -49,15 +55,15 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
         store: the database.
         clock: the present moment.
         banks: what each bank wants.
-        environment: stands in every payload to sign.
         payment_ttl: how long a payment may wait for its signatures.
+        writers: who asks and who signs, group by group.
     """
 
     store: Store
     clock: Clock
     banks: Banks
-    environment: str
     payment_ttl: timedelta
+    writers: PaymentWriters
 
     async def UploadVoucher(  # noqa: N802 - the contract's name
         self,
@@ -97,15 +103,11 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
         context: Any,  # noqa: ANN401, ARG002 - gRPC's
     ) -> pb.SubmitPaymentResponse:
         """Holds the money for one payment."""
-        fund_id = fund_id_of(request.parent)
         ask = _ask(request.payment, request.parent, "payment")
         caller = current_caller()
-
-        async def work(conn: AsyncConnection) -> pb.SubmitPaymentResponse:
-            payment_id = await submit_one(conn, fund_id, ask, self._terms(caller))
-            return pb.SubmitPaymentResponse(payment=await _full(conn, fund_id, payment_id))
-
-        return await once(self.store, caller, request, pb.SubmitPaymentResponse, work)
+        order = Asking(fund_id_of(request.parent), caller.by, (ask,), is_batch=False)
+        item = Item(use_of(caller, request), order, pb.SubmitPaymentResponse, _submitted)
+        return cast("pb.SubmitPaymentResponse", await self.writers.submit(order.fund_id, item))
 
     async def SubmitPayments(  # noqa: N802 - the contract's name
         self,
@@ -114,23 +116,12 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
     ) -> pb.SubmitPaymentsResponse:
         """Holds the money for a batch, or for none of it."""
         header, asks, digest = await _collect_batch(request_iterator)
-        fund_id = fund_id_of(header.parent)
         caller = current_caller()
-
-        async def work(conn: AsyncConnection) -> pb.SubmitPaymentsResponse:
-            held = await submit_batch(conn, fund_id, asks, self._terms(caller))
-            names = [f"{header.parent}/payments/{payment_id}" for payment_id in held.payment_ids]
-            return pb.SubmitPaymentsResponse(batch_id=held.batch_id, payments=names)
-
-        return await once_for(
-            self.store,
-            caller,
-            method=pb.SubmitPaymentsRequest.DESCRIPTOR.full_name,
-            request_id=header.request_id,
-            content_digest=digest,
-            response_type=pb.SubmitPaymentsResponse,
-            work=work,
-        )
+        method = pb.SubmitPaymentsRequest.DESCRIPTOR.full_name
+        use = Use(caller.party_id, header.request_id, method, digest)
+        order = Asking(fund_id_of(header.parent), caller.by, tuple(asks), is_batch=True)
+        item = Item(use, order, pb.SubmitPaymentsResponse, _batch_submitted)
+        return cast("pb.SubmitPaymentsResponse", await self.writers.submit(order.fund_id, item))
 
     async def GetPayment(  # noqa: N802 - the contract's name
         self,
@@ -170,14 +161,23 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
     ) -> pb.SignPaymentResponse:
         """Adds the caller's signature; the second one releases."""
         fund_id, payment_id = split_name(request.name, _PAYMENT)
-        caller = current_caller()
+        caller, sent = current_caller(), request.envelope
+        order = Signing(fund_id, caller.by, payment_id, sent, read_envelope(sent))
+        item = Item(use_of(caller, request), order, pb.SignPaymentResponse, _signed)
+        return cast("pb.SignPaymentResponse", await self.writers.submit(fund_id, item))
 
-        async def work(conn: AsyncConnection) -> pb.SignPaymentResponse:
-            signature = Signature(caller.party_id, caller.person_id, request.envelope, self.clock())
-            await sign(conn, fund_id, payment_id, signature, self.banks)
-            return pb.SignPaymentResponse(payment=await _full(conn, fund_id, payment_id))
-
-        return await once(self.store, caller, request, pb.SignPaymentResponse, work)
+    async def SignBatch(  # noqa: N802 - the contract's name
+        self,
+        request: pb.SignBatchRequest,
+        context: Any,  # noqa: ANN401, ARG002 - gRPC's
+    ) -> pb.SignBatchResponse:
+        """Adds the caller's signature to payments of a batch, by one envelope."""
+        fund_id, batch_id = split_name(request.name, "funds/{}/batches/{}")
+        caller, sent = current_caller(), request.envelope
+        envelope = read_envelope(sent, MAX_BATCH_ENVELOPE_BYTES)
+        order = BatchSigning(fund_id, caller.by, batch_id, sent, envelope)
+        item = Item(use_of(caller, request), order, pb.SignBatchResponse, _batch_signed)
+        return cast("pb.SignBatchResponse", await self.writers.submit(fund_id, item))
 
     async def PrepareResend(  # noqa: N802 - the contract's name
         self,
@@ -246,16 +246,6 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
                 transition=_transition(row),
             )
 
-    def _terms(self, caller: Caller) -> Terms:
-        return Terms(
-            environment=self.environment,
-            ttl=self.payment_ttl,
-            submitter_party_id=caller.party_id,
-            actor=caller.actor,
-            now=self.clock(),
-            banks=self.banks,
-        )
-
 
 # --- streams ----------------------------------------------------------------------------------
 
@@ -263,16 +253,20 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
 async def _collect_batch(
     parts: AsyncIterator[pb.SubmitPaymentsRequest],
 ) -> tuple[pb.SubmitPaymentsHeader, Sequence[Ask], bytes]:
-    """Header, payments and digest of a bulk submission, as many as the header says."""
+    """Header, payments and digest of a bulk submission, as many as the header says.
+
+    The digest is over the payments, however they were put into messages.
+    """
     header = None
     digest = sha256()
     asks: list[Ask] = []
     async for part in parts:
         header = header_first(header, part)
-        message = part.SerializeToString(deterministic=True)
-        digest.update(len(message).to_bytes(4) + message)
-        if part.HasField("payment"):
-            asks.append(_ask(part.payment, header.parent, f"payments[{len(asks)}]"))
+        if part.HasField("header"):
+            _extend(digest, header)
+        for payment in _payments_in(part):
+            _extend(digest, payment)
+            asks.append(_ask(payment, header.parent, f"payments[{len(asks)}]"))
         if len(asks) > header.payment_count:
             break
     header = required(header)
@@ -283,6 +277,17 @@ async def _collect_batch(
             f"{header.payment_count} payments were announced, not what followed",
         )
     return header, asks, digest.digest()
+
+
+def _payments_in(part: pb.SubmitPaymentsRequest) -> Sequence[pb.Payment]:
+    if part.HasField("payment"):
+        return (part.payment,)
+    return part.block.payments
+
+
+def _extend(digest: Any, message: Message) -> None:  # noqa: ANN401 - hashlib names no type
+    content = message.SerializeToString(deterministic=True)
+    digest.update(len(content).to_bytes(4) + content)
 
 
 # --- messages ---------------------------------------------------------------------------------
@@ -310,18 +315,44 @@ def _ask(payment: pb.Payment, parent: str, path: str) -> Ask:
 
 async def _full(conn: AsyncConnection, fund_id: str, payment_id: str) -> pb.Payment:
     row = await load(conn, fund_id, payment_id)
-    message = payment_message(row)
-    subject = await load_subject(conn, row)
-    message.attempt, message.signing_payload = subject.attempt, subject.payload
-    message.expire_time.FromDatetime(subject.facts.expires)
-    for signature in await load_signatures(conn, row, subject.attempt):
+    papers = await load_papers(conn, [row])
+    subject = papers.subject(row)
+    given = papers.given(row, subject.attempt)
+    message = _to_sign(Done([row], subject.attempt, subject.payload, given))
+    message.history.extend(map(_transition, await listing.history(conn, row)))
+    return message
+
+
+def _to_sign(done: Done) -> pb.Payment:
+    """A payment with its bytes to sign and its signatures."""
+    message = payment_message(done.payments[0])
+    message.attempt, message.signing_payload = done.attempt, done.payload
+    message.expire_time.FromDatetime(instant(parse_payload(done.payload).expires))
+    for signature in done.signatures:
         message.signatures.add(
             person=f"parties/{signature.party_id}/persons/{signature.person_id}",
             key_id=signature.key_id,
             create_time=moment(signature.created_at),
         )
-    message.history.extend(map(_transition, await listing.history(conn, row)))
     return message
+
+
+def _submitted(done: Done) -> pb.SubmitPaymentResponse:
+    return pb.SubmitPaymentResponse(payment=_to_sign(done))
+
+
+def _batch_submitted(done: Done) -> pb.SubmitPaymentsResponse:
+    names = [f"funds/{row.fund_id}/payments/{row.payment_id}" for row in done.payments]
+    return pb.SubmitPaymentsResponse(batch_id=done.payments[0].batch_id, payments=names)
+
+
+def _signed(done: Done) -> pb.SignPaymentResponse:
+    return pb.SignPaymentResponse(payment=_to_sign(done))
+
+
+def _batch_signed(done: Done) -> pb.SignBatchResponse:
+    transmission = _transmission(done.payments[0])
+    return pb.SignBatchResponse(signed_count=len(done.payments), transmission=transmission)
 
 
 def payment_message(row: Row) -> pb.Payment:
@@ -343,8 +374,12 @@ def payment_message(row: Row) -> pb.Payment:
         submitter=f"parties/{row.submitter_party_id}",
         create_time=moment(row.created_at),
         expire_time=moment(row.expires_at),
-        transmission=f"transmissions/{row.transmission_id}" if row.transmission_id else "",
+        transmission=_transmission(row),
     )
+
+
+def _transmission(row: Row) -> str:
+    return f"transmissions/{row.transmission_id}" if row.transmission_id else ""
 
 
 def _transition(event: Row) -> pb.PaymentTransition:

@@ -62,6 +62,7 @@ def build_server(
     store: Store,
     clock: Clock,
     registrations: Sequence[Callable[[grpc.aio.Server], None]],
+    healthy: health.aio.HealthServicer,
 ) -> tuple[grpc.aio.Server, int]:
     """A server that is bound, not started.
 
@@ -72,6 +73,7 @@ def build_server(
         clock: by which certificates run out.
         registrations: each adds a servicer, such as
             ``partial(add_PartyServiceServicer_to_server, PartyServicer(store, clock))``.
+        healthy: tells who asks whether to send calls here.
 
     Returns:
         The server and its port. Stop it with ``stop(GRACE_S)``: new calls are refused, those in
@@ -86,7 +88,7 @@ def build_server(
     )
     for register in registrations:
         register(server)
-    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(_services(), server)
     return server, server.add_secure_port(address, _credentials(tls))
 

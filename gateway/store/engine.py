@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 Row: TypeAlias = sa.Row[*tuple[Any, ...]]
 """A row of any query; its columns are attributes by name."""
@@ -31,10 +31,16 @@ class Scope:
     """Whose estates a transaction may see and touch.
 
     Attributes:
-        party_id: the calling party, or ``*`` for the gateway's own work over all funds.
+        party_id: the calling party, or ``*`` for the gateway's own work over all funds; several
+            parties, whose calls are written together, with commas between them.
     """
 
     party_id: str
+
+
+def scope_of(party_ids: Iterable[str]) -> Scope:
+    """The scope of several calling parties together."""
+    return Scope(",".join(sorted(set(party_ids))))
 
 
 GATEWAY: Final = Scope(_EVERY_PARTY)

@@ -311,7 +311,10 @@ payment_signatures = sa.Table(
     _text("natural_person"),
     _text("key_id"),
     _text("role"),
+    # As it was sent; empty where the payment was signed with others of its batch.
     sa.Column("envelope", sa.LargeBinary, nullable=False),
+    # The signed batch that lists the payment.
+    _text("batch_sha256", default=""),
     _time("created_at"),
     sa.ForeignKeyConstraint(["fund_id", "payment_id"], ["payments.fund_id", "payments.payment_id"]),
     _of_person(),
@@ -319,6 +322,18 @@ payment_signatures = sa.Table(
     sa.UniqueConstraint("fund_id", "payment_id", "attempt", "natural_person"),
     sa.UniqueConstraint("fund_id", "payment_id", "attempt", "party_id"),
     sa.CheckConstraint("position IN (1, 2)", name="position"),
+    sa.CheckConstraint("(envelope = '') <> (batch_sha256 = '')", name="covered"),
+)
+
+# Signed batches: one envelope for all the payments that it lists.
+batch_envelopes = sa.Table(
+    "batch_envelopes",
+    metadata,
+    _fund(),
+    # Of the envelope as it was sent, hexadecimal.
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("envelope", sa.LargeBinary, nullable=False),
+    _time("created_at"),
 )
 
 payment_events = sa.Table(

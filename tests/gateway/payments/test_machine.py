@@ -32,13 +32,15 @@ from adapters.transports.directory import collect
 from gateway.bank.inbox import Inbox
 from gateway.domain.errors import GatewayError
 from gateway.domain.payment import Event
-from gateway.payments.approve import Ending, Signature, end, sign
+from gateway.payments.approve import Ending, end, read_envelope
 from gateway.payments.deadlines import expire, lose_track
+from gateway.payments.docket import Asking, By, Signing
+from gateway.payments.group import Done, carry_out
 from gateway.payments.outbox import Sender
 from gateway.payments.record import load
 from gateway.payments.resend import Preparing, prepare
 from gateway.payments.signatures import load_subject
-from gateway.payments.submit import Ask, Terms, submit_batch, submit_one
+from gateway.payments.submit import Ask, Terms
 from gateway.payments.vouchers import Voucher, store_voucher
 from gateway.store import GATEWAY, Store, open_store
 from gateway.store import tables as t
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from gateway.payments.docket import Order
     from tests.gateway.payments.desk import Bank
 
 _COPIES = count(1)
@@ -150,9 +153,11 @@ class Machine(RuleBasedStateMachine):
         for fund_id in _FIRMS:
             self._do(partial(store_voucher, fund_id=fund_id, voucher=voucher, now=self.clock()))
 
-    def _terms(self, fund_id: str) -> Terms:
-        firm = _FIRMS[fund_id]
-        return Terms("demo", timedelta(days=2), firm.party_id, firm.name, self.clock(), self.banks)
+    def _order(self, order: Order) -> Done | None:
+        """What became of an order that comes alone; None if it was refused."""
+        terms = Terms("demo", timedelta(days=2), self.clock(), self.banks)
+        (outcome,) = self._do(lambda conn: carry_out(conn, (order,), terms))
+        return outcome if isinstance(outcome, Done) else None
 
     def _ask(self, amount_minor: int, account: str) -> Ask:
         return Ask(
@@ -168,28 +173,28 @@ class Machine(RuleBasedStateMachine):
 
     @rule(fund_id=st.sampled_from(sorted(_FIRMS)), asked=_asks)
     def submit(self, fund_id: str, asked: tuple[int, str]) -> None:
-        ask, terms = self._ask(*asked), self._terms(fund_id)
-        payment_id = self._do(lambda conn: submit_one(conn, fund_id, ask, terms))
-        if payment_id:
-            self.payments.append((fund_id, payment_id))
+        self._submit(fund_id, [asked], is_batch=False)
 
     @rule(
         fund_id=st.sampled_from(sorted(_FIRMS)), asked=st.lists(_batch_asks, min_size=2, max_size=3)
     )
     def submit_batch(self, fund_id: str, asked: list[tuple[int, str]]) -> None:
-        asks, terms = [self._ask(*each) for each in asked], self._terms(fund_id)
-        held = self._do(lambda conn: submit_batch(conn, fund_id, asks, terms))
+        self._submit(fund_id, asked, is_batch=True)
+
+    def _submit(self, fund_id: str, asked: list[tuple[int, str]], *, is_batch: bool) -> None:
+        firm = _FIRMS[fund_id]
+        asks = tuple(self._ask(*each) for each in asked)
+        held = self._order(Asking(fund_id, By(firm.party_id, firm.person_id), asks, is_batch))
         if held:
-            self.payments += [(fund_id, payment_id) for payment_id in held.payment_ids]
+            self.payments += [(fund_id, row.payment_id) for row in held.payments]
 
     def _sign(self, fund_id: str, payment_id: str, who: Who) -> None:
-        async def work(conn: Any) -> None:
-            subject = await load_subject(conn, await load(conn, fund_id, payment_id))
-            envelope_json = envelope(subject.payload, who)
-            signature = Signature(who.party_id, who.person_id, envelope_json, self.clock())
-            await sign(conn, fund_id, payment_id, signature, self.banks)
+        async def payload(conn: Any) -> bytes:
+            return (await load_subject(conn, await load(conn, fund_id, payment_id))).payload
 
-        self._do(work)
+        sent = envelope(self._do(payload), who)
+        by = By(who.party_id, who.person_id)
+        self._order(Signing(fund_id, by, payment_id, sent, read_envelope(sent)))
 
     @precondition(lambda self: self.payments)
     @rule(which=_which, who=st.sampled_from([CHAIR, OTHER_CHAIR, CHECKER, FIRM]))

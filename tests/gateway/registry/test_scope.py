@@ -90,34 +90,40 @@ async def test_limit_below_what_is_held_and_spent_is_refused(owner: AsyncConnect
 async def test_signer_is_read_as_the_domain_wants_it(owner: AsyncConnection) -> None:
     person = await authority.load_person(owner, CHAIR.party_id, CHAIR.person_id)
     assert person.roles == {CHAIR.role}
-    (mandate,) = await authority.load_mandates(owner, CHAIR.party_id, CHAIR.person_id)
+    ids = (CHAIR.party_id, CHAIR.person_id)
+    assert (await authority.load_persons(owner, [ids]))[ids] == person
+    (mandate,) = (await authority.load_mandates(owner, [ids]))[ids]
     assert (mandate.role, mandate.limit_minor) == (CHAIR.role, LIMIT_MINOR)
     assert mandate.in_force(NOW)
     keys = await owner.exec_driver_sql("SELECT key_id FROM public_keys WHERE person_id = 'chair'")
-    loaded = [await authority.load_key(owner, row.key_id) for row in keys]
+    loaded = await authority.load_keys(owner, [row.key_id for row in keys])
     assert (CHAIR.party_id, CHAIR.signing_key.public_key()) in [
-        (party_id, key.verifier) for party_id, key in loaded
+        (party_id, key.verifier) for party_id, key in loaded.values()
     ]
 
 
 async def test_policy_is_read_by_version_and_as_it_is_in_force(owner: AsyncConnection) -> None:
-    tiers = (await authority.load_policy(owner, "wutong")).tiers
+    tiers = (await authority.load_newest_policies(owner, ["wutong"]))["wutong"].tiers
     assert [tier.slots for tier in tiers] == [SLOTS]
     await funds.set_policy(owner, "wutong", tiers, read_version=1, now=NOW)
-    assert (await authority.load_policy(owner, "wutong")).version == 2
-    assert (await authority.load_policy_version(owner, "wutong", 1)).version == 1
+    newest = await authority.load_newest_policies(owner, ["wutong", "jinjiang"])
+    assert {fund_id: policy.version for fund_id, policy in newest.items()} == {
+        "wutong": 2,
+        "jinjiang": 1,
+    }
+    assert set(await authority.load_policies(owner, [("wutong", 1), ("wutong", 2)])) == {
+        ("wutong", 1),
+        ("wutong", 2),
+    }
 
 
-async def test_what_is_not_there_has_its_own_reason(owner: AsyncConnection) -> None:
-    for attempt, reason in (
-        (authority.load_person(owner, "anju", "nobody"), Reason.RESOURCE_NOT_FOUND),
-        (authority.load_key(owner, "0" * 64), Reason.KEY_UNKNOWN),
-        (authority.load_policy(owner, "nowhere"), Reason.POLICY_MISSING),
-        (authority.load_policy_version(owner, "wutong", 9), Reason.POLICY_MISSING),
-    ):
-        with pytest.raises(GatewayError) as caught:
-            await attempt
-        assert caught.value.reason is reason
+async def test_what_is_not_there_is_missing(owner: AsyncConnection) -> None:
+    with pytest.raises(GatewayError) as caught:
+        await authority.load_person(owner, "anju", "nobody")
+    assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
+    assert await authority.load_keys(owner, ["0" * 64]) == {}
+    assert await authority.load_newest_policies(owner, ["nowhere"]) == {}
+    assert await authority.load_policies(owner, [("wutong", 9)]) == {}
 
 
 @pytest.mark.parametrize("scope", [GATEWAY, FIRM])
@@ -127,3 +133,5 @@ async def test_appointed_parties_are_all_of_the_estates_in_any_scope(
     """A signer's own transaction must know whether the other signer's party is appointed."""
     async with store.transaction(scope) as conn:
         assert await authority.appointed_parties(conn, "wutong") == set(APPOINTED["wutong"])
+        appointed = await authority.load_appointed(conn, ["wutong"])
+        assert appointed["wutong"] == set(APPOINTED["wutong"])

@@ -159,7 +159,7 @@ class Payment(_message.Message):
 
     @_builtins.property
     def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentSignature]:
-        """Signatures so far, in order."""
+        """Signatures so far, in order. Only where the bytes to sign are."""
 
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentTransition]:
@@ -481,6 +481,7 @@ class SubmitPaymentsRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     PAYMENT_FIELD_NUMBER: _builtins.int
+    BLOCK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___SubmitPaymentsHeader:
         """What follows."""
@@ -489,21 +490,50 @@ class SubmitPaymentsRequest(_message.Message):
     def payment(self) -> Global___Payment:
         """The next payment; its name is ignored."""
 
+    @_builtins.property
+    def block(self) -> Global___PaymentBlock:
+        """The next payments."""
+
     def __init__(
         self,
         *,
         header: Global___SubmitPaymentsHeader | None = ...,
         payment: Global___Payment | None = ...,
+        block: Global___PaymentBlock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "part", b"part", "payment", b"payment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "header", b"header", "part", b"part", "payment", b"payment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "part", b"part", "payment", b"payment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "header", b"header", "part", b"part", "payment", b"payment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "payment"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "payment", "block"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___SubmitPaymentsRequest: _TypeAlias = SubmitPaymentsRequest  # noqa: Y015
+
+@_typing.final
+class PaymentBlock(_message.Message):
+    """Payments in one message of a bulk submission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def payments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Payment]:
+        """In order; their names are ignored."""
+
+    def __init__(
+        self,
+        *,
+        payments: _abc.Iterable[Global___Payment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payments", b"payments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentBlock: _TypeAlias = PaymentBlock  # noqa: Y015
 
 @_typing.final
 class SubmitPaymentsHeader(_message.Message):
@@ -732,6 +762,65 @@ class SignPaymentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SignPaymentResponse: _TypeAlias = SignPaymentResponse  # noqa: Y015
+
+@_typing.final
+class SignBatchRequest(_message.Message):
+    """Adds a signature to payments of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The batch: `funds/{fund}/batches/{batch}`."""
+    envelope: _builtins.bytes
+    """A DSSE envelope (JSON, one signature, payload type "application/vnd.xinyi.batch.v1+json"). Its payload is RFC 8785
+    JSON: schema "xinyi.batch/v1", environment, batch (the name above), count and total_minor (digits), currency, and
+    payments: objects with payment (its id) and sha256 (of its signing_payload, hexadecimal), by rising id.
+    """
+    request_id: _builtins.str
+    """Made by the caller, 1 to 64 characters; see the head of common.proto."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        envelope: _builtins.bytes = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignBatchRequest: _TypeAlias = SignBatchRequest  # noqa: Y015
+
+@_typing.final
+class SignBatchResponse(_message.Message):
+    """The signed payments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNED_COUNT_FIELD_NUMBER: _builtins.int
+    TRANSMISSION_FIELD_NUMBER: _builtins.int
+    signed_count: _builtins.int
+    """How many payments were signed."""
+    transmission: _builtins.str
+    """The file that carries the batch to the bank, once released: `transmissions/{transmission}`."""
+    def __init__(
+        self,
+        *,
+        signed_count: _builtins.int = ...,
+        transmission: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signed_count", b"signed_count", "transmission", b"transmission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignBatchResponse: _TypeAlias = SignBatchResponse  # noqa: Y015
 
 @_typing.final
 class PrepareResendRequest(_message.Message):

@@ -65,6 +65,11 @@ class PaymentServiceStub:
                 request_serializer=xinyi_dot_v1_dot_payment__service__pb2.SignPaymentRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_payment__service__pb2.SignPaymentResponse.FromString,
                 _registered_method=True)
+        self.SignBatch = channel.unary_unary(
+                '/xinyi.v1.PaymentService/SignBatch',
+                request_serializer=xinyi_dot_v1_dot_payment__service__pb2.SignBatchRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_payment__service__pb2.SignBatchResponse.FromString,
+                _registered_method=True)
         self.PrepareResend = channel.unary_unary(
                 '/xinyi.v1.PaymentService/PrepareResend',
                 request_serializer=xinyi_dot_v1_dot_payment__service__pb2.PrepareResendRequest.SerializeToString,
@@ -112,7 +117,7 @@ class PaymentServiceServicer:
 
     def SubmitPayments(self, request_iterator, context):
         """Asks for many payments at once, such as a month's wages. The first message is the header, each other one a
-        payment. All are held, or none: BadRequest names every refused one as `payments[i]`, counted from 0. They
+        payment or, which is faster, a block of them. All are held, or none: BadRequest names every refused one as `payments[i]`, counted from 0. They
         are released together, once each of them is signed, as one batch to the bank. Callers: PROPERTY_FIRM.
         Errors: those of SubmitPayment; LIMIT_EXCEEDED above 5000 payments.
         """
@@ -140,6 +145,17 @@ class PaymentServiceServicer:
         PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER, as the policy wants. Errors: PAYLOAD_MISMATCH,
         SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, SIGNER_NOT_CALLER, SAME_PERSON, SAME_PARTY, MANDATE_MISSING,
         MANDATE_LIMIT_EXCEEDED, ROLE_NOT_REQUIRED, PAYMENT_EXPIRED, STATE_FORBIDS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignBatch(self, request, context):
+        """Adds the caller's signature to many payments of a batch by one envelope, which lists each of them with the
+        SHA-256 of its signing_payload. Each is held to the rules as if it were signed alone, and all are signed or none;
+        payments to one payee count together for the policy's tiers and the mandates' limits. With the second signature
+        on the last of them the batch is released. Callers, errors: those of SignPayment; of the first payment that is
+        refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,6 +228,11 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     servicer.SignPayment,
                     request_deserializer=xinyi_dot_v1_dot_payment__service__pb2.SignPaymentRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_payment__service__pb2.SignPaymentResponse.SerializeToString,
+            ),
+            'SignBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignBatch,
+                    request_deserializer=xinyi_dot_v1_dot_payment__service__pb2.SignBatchRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_payment__service__pb2.SignBatchResponse.SerializeToString,
             ),
             'PrepareResend': grpc.unary_unary_rpc_method_handler(
                     servicer.PrepareResend,
@@ -397,6 +418,33 @@ class PaymentService:
             '/xinyi.v1.PaymentService/SignPayment',
             xinyi_dot_v1_dot_payment__service__pb2.SignPaymentRequest.SerializeToString,
             xinyi_dot_v1_dot_payment__service__pb2.SignPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.PaymentService/SignBatch',
+            xinyi_dot_v1_dot_payment__service__pb2.SignBatchRequest.SerializeToString,
+            xinyi_dot_v1_dot_payment__service__pb2.SignBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,7 +46,7 @@ class PaymentServiceStub:
     """
     SubmitPayments: _grpc.StreamUnaryMultiCallable[_payment_service_pb2.SubmitPaymentsRequest, _payment_service_pb2.SubmitPaymentsResponse]
     """Asks for many payments at once, such as a month's wages. The first message is the header, each other one a
-    payment. All are held, or none: BadRequest names every refused one as `payments[i]`, counted from 0. They
+    payment or, which is faster, a block of them. All are held, or none: BadRequest names every refused one as `payments[i]`, counted from 0. They
     are released together, once each of them is signed, as one batch to the bank. Callers: PROPERTY_FIRM.
     Errors: those of SubmitPayment; LIMIT_EXCEEDED above 5000 payments.
     """
@@ -60,6 +60,13 @@ class PaymentServiceStub:
     PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER, as the policy wants. Errors: PAYLOAD_MISMATCH,
     SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, SIGNER_NOT_CALLER, SAME_PERSON, SAME_PARTY, MANDATE_MISSING,
     MANDATE_LIMIT_EXCEEDED, ROLE_NOT_REQUIRED, PAYMENT_EXPIRED, STATE_FORBIDS.
+    """
+    SignBatch: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.SignBatchRequest, _payment_service_pb2.SignBatchResponse]
+    """Adds the caller's signature to many payments of a batch by one envelope, which lists each of them with the
+    SHA-256 of its signing_payload. Each is held to the rules as if it were signed alone, and all are signed or none;
+    payments to one payee count together for the policy's tiers and the mandates' limits. With the second signature
+    on the last of them the batch is released. Callers, errors: those of SignPayment; of the first payment that is
+    refused.
     """
     PrepareResend: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.PrepareResendRequest, _payment_service_pb2.PrepareResendResponse]
     """Makes the bytes that two persons sign to send again a payment of which its bank never knew: UNKNOWN, past the
@@ -99,7 +106,7 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """
     SubmitPayments: _aio.StreamUnaryMultiCallable[_payment_service_pb2.SubmitPaymentsRequest, _payment_service_pb2.SubmitPaymentsResponse]  # type: ignore[assignment]
     """Asks for many payments at once, such as a month's wages. The first message is the header, each other one a
-    payment. All are held, or none: BadRequest names every refused one as `payments[i]`, counted from 0. They
+    payment or, which is faster, a block of them. All are held, or none: BadRequest names every refused one as `payments[i]`, counted from 0. They
     are released together, once each of them is signed, as one batch to the bank. Callers: PROPERTY_FIRM.
     Errors: those of SubmitPayment; LIMIT_EXCEEDED above 5000 payments.
     """
@@ -113,6 +120,13 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER, as the policy wants. Errors: PAYLOAD_MISMATCH,
     SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, SIGNER_NOT_CALLER, SAME_PERSON, SAME_PARTY, MANDATE_MISSING,
     MANDATE_LIMIT_EXCEEDED, ROLE_NOT_REQUIRED, PAYMENT_EXPIRED, STATE_FORBIDS.
+    """
+    SignBatch: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.SignBatchRequest, _payment_service_pb2.SignBatchResponse]  # type: ignore[assignment]
+    """Adds the caller's signature to many payments of a batch by one envelope, which lists each of them with the
+    SHA-256 of its signing_payload. Each is held to the rules as if it were signed alone, and all are signed or none;
+    payments to one payee count together for the policy's tiers and the mandates' limits. With the second signature
+    on the last of them the batch is released. Callers, errors: those of SignPayment; of the first payment that is
+    refused.
     """
     PrepareResend: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.PrepareResendRequest, _payment_service_pb2.PrepareResendResponse]  # type: ignore[assignment]
     """Makes the bytes that two persons sign to send again a payment of which its bank never knew: UNKNOWN, past the
@@ -167,7 +181,7 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.SubmitPaymentsResponse, _abc.Awaitable[_payment_service_pb2.SubmitPaymentsResponse]]:
         """Asks for many payments at once, such as a month's wages. The first message is the header, each other one a
-        payment. All are held, or none: BadRequest names every refused one as `payments[i]`, counted from 0. They
+        payment or, which is faster, a block of them. All are held, or none: BadRequest names every refused one as `payments[i]`, counted from 0. They
         are released together, once each of them is signed, as one batch to the bank. Callers: PROPERTY_FIRM.
         Errors: those of SubmitPayment; LIMIT_EXCEEDED above 5000 payments.
         """
@@ -199,6 +213,19 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER, as the policy wants. Errors: PAYLOAD_MISMATCH,
         SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, SIGNER_NOT_CALLER, SAME_PERSON, SAME_PARTY, MANDATE_MISSING,
         MANDATE_LIMIT_EXCEEDED, ROLE_NOT_REQUIRED, PAYMENT_EXPIRED, STATE_FORBIDS.
+        """
+
+    @_abc_1.abstractmethod
+    def SignBatch(
+        self,
+        request: _payment_service_pb2.SignBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.SignBatchResponse, _abc.Awaitable[_payment_service_pb2.SignBatchResponse]]:
+        """Adds the caller's signature to many payments of a batch by one envelope, which lists each of them with the
+        SHA-256 of its signing_payload. Each is held to the rules as if it were signed alone, and all are signed or none;
+        payments to one payee count together for the policy's tiers and the mandates' limits. With the second signature
+        on the last of them the batch is released. Callers, errors: those of SignPayment; of the first payment that is
+        refused.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,69 @@
+"""The yardstick of a call: an echo on the gateway's own server, and one without anything around."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import uvloop
+from grpc_health.v1 import health
+
+from gateway.clock import system_clock
+from gateway.logs import log_to
+from gateway.rpc import access
+from gateway.rpc.server import TlsFiles, _credentials, build_server
+from gateway.settings import Settings
+from gateway.store import open_store
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+from xinyi.v1 import payment_service_pb2 as pb
+
+PATH: Final = "/xinyi.benchmark.Echo/Echo"
+
+
+async def _echo(request: Any, _context: Any) -> Any:  # noqa: ANN401 - any message
+    return request
+
+
+def _register(server: grpc.aio.Server) -> None:
+    """A method that takes what SubmitPayment takes, and gives it back."""
+    handler = grpc.unary_unary_rpc_method_handler(
+        _echo,
+        request_deserializer=pb.SubmitPaymentRequest.FromString,
+        response_serializer=pb.SubmitPaymentRequest.SerializeToString,
+    )
+    service, _, method = PATH[1:].partition("/")
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {method: handler}),)
+    )
+
+
+async def _serve(*, bare: bool) -> None:
+    settings = Settings()
+    tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    store = open_store(settings.database_url)
+    if bare:
+        server = grpc.aio.server()
+        _register(server)
+        server.add_secure_port(settings.listen, _credentials(tls))
+    else:
+        access.METHODS[PATH] = frozenset(access.Role)  # type: ignore[index] # the contract has no echo
+        healthy = health.aio.HealthServicer()
+        server, _ = build_server(settings.listen, tls, store, system_clock, [_register], healthy)
+    await server.start()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    await stopped.wait()
+    await server.stop(1)
+    await store.close()
+
+
+if __name__ == "__main__":
+    log_to()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(bare=sys.argv[1] == "bare"))

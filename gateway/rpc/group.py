@@ -1,0 +1,128 @@
+"""Groups of calls in one transaction, each call once: what the writers of payments do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from gateway.domain.errors import GatewayError
+from gateway.payments.docket import BatchSigning, Signing, weight
+from gateway.payments.group import carry_out
+from gateway.payments.signatures import verify_ahead
+from gateway.payments.submit import Terms
+from gateway.payments.writers import Writers
+from gateway.rpc.errors import StoredRefusal, passes
+from gateway.rpc.once import find, keep, told_again
+from gateway.store import scope_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
+    from google.protobuf.message import Message
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from adapters.reach import Banks
+    from gateway.clock import Clock
+    from gateway.payments.docket import Order
+    from gateway.payments.group import Done, Outcome
+    from gateway.rpc.once import Key, Parser, Use
+    from gateway.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A call that waits for a writer.
+
+    Attributes:
+        use: of its request id.
+        order: what is to be done.
+        response_type: class of the answer.
+        answer: makes it.
+    """
+
+    use: Use
+    order: Order
+    response_type: Parser[Message]
+    answer: Callable[[Done], Message]
+
+    @property
+    def weight(self) -> int:
+        """How many payments it is about."""
+        return weight(self.order)
+
+    @property
+    def key(self) -> Key:
+        """Its request id, which means one thing."""
+        return self.use.key
+
+
+PaymentWriters: TypeAlias = Writers[Item, "Message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Committer:
+    """Commits groups of calls.
+
+    Attributes:
+        store: the database.
+        clock: the present moment.
+        banks: what each bank wants.
+        environment: stands in every payload to sign.
+        payment_ttl: how long a payment may wait for its signatures.
+    """
+
+    store: Store
+    clock: Clock
+    banks: Banks
+    environment: str
+    payment_ttl: timedelta
+
+    def writers(self) -> PaymentWriters:
+        """Writers that commit by this."""
+        return Writers(self.commit, lambda error: not passes(error))
+
+    async def commit(self, items: Sequence[Item]) -> list[Message | Exception]:
+        """Answers or refusals of calls in their order; all are on disk, or none.
+
+        The transaction sees no more than the estates of the parties that call; that each order is
+        of the caller's own is decided with it.
+        """
+        envelopes = [
+            item.order.envelope
+            for item in items
+            if isinstance(item.order, Signing | BatchSigning)
+            and not isinstance(item.order.envelope, GatewayError)
+        ]
+        await verify_ahead(self.store, envelopes)
+        scope = scope_of(item.use.party_id for item in items)
+        async with self.store.transaction(scope) as conn:
+            return await self._decide(conn, items)
+
+    async def _decide(
+        self, conn: AsyncConnection, items: Sequence[Item]
+    ) -> list[Message | Exception]:
+        stored = await find(conn, [item.use for item in items])
+        fresh = [item for item in items if item.key not in stored]
+        terms = Terms(self.environment, self.payment_ttl, self.clock(), self.banks)
+        outcomes = await carry_out(conn, [item.order for item in fresh], terms) if fresh else []
+        answers = {
+            item.key: _answer(item, outcome) for item, outcome in zip(fresh, outcomes, strict=True)
+        }
+        await keep(conn, [(item.use, answers[item.key]) for item in fresh])
+        return [
+            answers[item.key] if item.key in answers else _again(item, stored[item.key])
+            for item in items
+        ]
+
+
+def _answer(item: Item, outcome: Outcome) -> Message | GatewayError:
+    return outcome if isinstance(outcome, GatewayError) else item.answer(outcome)
+
+
+def _again(item: Item, stored: Any) -> Message | Exception:  # noqa: ANN401 - a row
+    """What this call was told the first time."""
+    try:
+        return item.response_type.FromString(told_again(stored, item.use))
+    except (GatewayError, StoredRefusal) as refusal:
+        return refusal
