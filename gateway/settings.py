@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     Attributes:
         data_dir: where the embedded database, the banks' directories and the demo's keys live.
         database_url: ``postgresql://…`` of a server; empty for the embedded one in `data_dir`.
+        database_owner_url: the same database for the login that owns its tables and migrates them
+            at the start; empty where `database_url` does both, which is told in the log.
         listen: address and port of the gRPC server.
         tls_certificate: the server's certificate chain, PEM.
         tls_key: the server's private key, PEM.
@@ -44,6 +46,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("var/xinyi")
     database_url: str = ""
+    database_owner_url: str = ""
     listen: str = "127.0.0.1:50443"
     tls_certificate: Path = Field(default_factory=lambda given: _pki(given, "server.pem"))
     tls_key: Path = Field(default_factory=lambda given: _pki(given, "server.key"))
