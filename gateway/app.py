@@ -35,10 +35,12 @@ from gateway.rpc.disclosure import DisclosureServicer
 from gateway.rpc.errors import causes, frames
 from gateway.rpc.fund import FundServicer
 from gateway.rpc.ledger import LedgerServicer
+from gateway.rpc.limits import Rate
 from gateway.rpc.party import PartyServicer
 from gateway.rpc.payment import PaymentServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
-from gateway.rpc.server import GRACE_S, TlsFiles, build_server
+from gateway.rpc.server import GRACE_S, build_server
+from gateway.rpc.tls import TlsFiles
 from gateway.store import GATEWAY, Store, application_url, embedded, open_store, schema
 from reconciliation.engines import engine_named
 from reconciliation.rules import Rules, load_rules
@@ -131,7 +133,8 @@ async def running(
     nights = _nights(settings, store, clock)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     registrations = _services(store, clock, banks, nights, settings)
-    server, port = build_server(settings.listen, tls, store, clock, registrations)
+    rate = Rate(settings.party_calls_per_s, settings.party_burst)
+    server, port = build_server(settings.listen, tls, store, clock, registrations, rate)
     await server.start()
     try:
         yield Gateway(

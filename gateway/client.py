@@ -40,7 +40,7 @@ from xinyi.v1.payment_service_pb2_grpc import PaymentServiceStub
 from xinyi.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from gateway.domain.describe import Language  # noqa: TC001 - pydantic reads it at run time
-from gateway.domain.errors import FieldViolation
+from gateway.domain.errors import FieldViolation, Reason
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -317,7 +317,7 @@ def decode_error(error: grpc.aio.AioRpcError) -> CallRefused:
 async def call(
     method: Callable[..., Awaitable[_Answer]], request: object, timeout_s: int = CALL_TIMEOUT_S
 ) -> _Answer:
-    """The answer to a call, repeated with the very same request while the gateway is unavailable.
+    """The answer to a call, repeated with the very same request while the gateway is away or busy.
 
     Args:
         method: a method of a stub, unary or client-streaming.
@@ -424,15 +424,21 @@ def _next_page(page: Message) -> str:
 
 def _retrying() -> AsyncRetrying:
     return AsyncRetrying(
-        retry=retry_if_exception(_is_unavailable),
+        retry=retry_if_exception(_passes),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_exponential_jitter(multiplier=0.1, max=2, jitter=0.1),
         reraise=True,
     )
 
 
-def _is_unavailable(error: BaseException) -> bool:
-    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE
+def _passes(error: BaseException) -> bool:
+    """Whether the same call may be answered later: the gateway is away, or asks for patience."""
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return False
+    return (
+        error.code() is grpc.StatusCode.UNAVAILABLE
+        or decode_error(error).reason == Reason.RATE_EXCEEDED
+    )
 
 
 def _status(error: grpc.aio.AioRpcError) -> Status | None:

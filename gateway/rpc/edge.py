@@ -6,9 +6,8 @@ and nowhere else. Each call leaves one line in the log, with ids and no content.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from secrets import token_hex
@@ -25,6 +24,7 @@ from grpc_status import rpc_status
 
 from gateway.domain.errors import FieldViolation, GatewayError, Kind, Reason
 from gateway.domain.party import Identity, Role, parse_identity_uri
+from gateway.rpc import limits
 from gateway.rpc.access import admit
 from gateway.rpc.caller import Caller, set_caller
 from gateway.rpc.errors import reason_in, status_of
@@ -39,16 +39,8 @@ if TYPE_CHECKING:
     from protovalidate import Violation
 
     from gateway.clock import Clock
+    from gateway.rpc.limits import PartyLimits
     from gateway.store import Store
-
-MIN_REMAINING_S: Final = 0.1
-"""Below this a call is not begun: its caller would not hear the answer."""
-
-MAX_CALL_S: Final = 60.0
-"""For a call that names no deadline of its own."""
-
-ENDLESS: Final = frozenset({"/xinyi.v1.PaymentService/WatchPayments"})
-"""Streams without end: no deadline of ours."""
 
 OPEN_SERVICES: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """Answered to any client that TLS lets in: they tell nothing of any estate."""
@@ -78,9 +70,10 @@ class _Method:
 class Edge(grpc.aio.ServerInterceptor):
     """The one interceptor of the server."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, parties: PartyLimits) -> None:
         self._store = store
         self._clock = clock
+        self._parties = parties
 
     async def intercept_service(
         self,
@@ -109,11 +102,14 @@ class Edge(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _streaming(self, method: _Method) -> Callable[..., AsyncIterator[Message]]:
-        async def call(request: Any, context: Any) -> AsyncIterator[Message]:  # noqa: ANN401 - as above
+    def _streaming(self, method: _Method) -> Callable[..., Awaitable[None]]:
+        # No generator: gRPC would wait outside of it, where a slow reader cannot be ended.
+        async def call(request: Any, context: Any) -> None:  # noqa: ANN401 - as above
             async with self._around(method.name, context):
-                async for answer in method.behave(_checked(request, method.parse), context):
-                    yield answer
+                answers = method.behave(_checked(request, method.parse), context)
+                async with aclosing(answers):
+                    async for answer in answers:
+                        await limits.written(context, answer)
 
         return call
 
@@ -125,9 +121,12 @@ class Edge(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(call_id=token_hex(8), method=method)
         outcome = {"code": "CANCELLED", "reason": ""}
         try:
-            async with _in_time(method, context):
-                await self._enter(method, context)
-                yield
+            async with limits.in_time(method, context):
+                identity, fingerprint = _certificate(context.auth_context())
+                # Before the store is asked for anything: a flood must not reach it.
+                with self._parties.call(method, identity.party_id):
+                    await self._enter(method, identity, fingerprint)
+                    yield
             outcome["code"] = "OK"
         except grpc.aio.AbortError:
             outcome["code"] = context.code().name
@@ -135,60 +134,17 @@ class Edge(grpc.aio.ServerInterceptor):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             status = status_of(error)
             outcome = {"code": code_pb2.Code.Name(status.code), "reason": reason_in(status)}
-            await context.abort_with_status(rpc_status.to_status(status))
+            await limits.told(context.abort_with_status(rpc_status.to_status(status)))
         finally:
             duration_ms = (monotonic_ns() - begun_ns) // 1_000_000
             _log.info("call", duration_ms=duration_ms, **outcome)
 
-    async def _enter(self, method: str, context: Any) -> None:  # noqa: ANN401 - as above
+    async def _enter(self, method: str, identity: Identity, fingerprint: str) -> None:
         """Passes only a registered person, of whose roles one may call the method."""
-        identity, fingerprint = _certificate(context.auth_context())
         structlog.contextvars.bind_contextvars(party=identity.party_id, person=identity.person_id)
         caller = await _registered(self._store, identity, fingerprint, self._clock())
         admit(method, caller.roles)
         set_caller(caller)
-
-
-# --- deadline ---------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _in_time(method: str, context: Any) -> AsyncIterator[None]:  # noqa: ANN401 - as above
-    """Ends the block, refused, once its time is over.
-
-    Raises:
-        GatewayError: DEADLINE_TOO_SHORT.
-    """
-    limit = asyncio.timeout(_allowed_s(method, context))
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if limit.expired():
-            raise _too_late() from None
-        raise
-
-
-def _allowed_s(method: str, context: Any) -> float | None:  # noqa: ANN401 - as above
-    """For how long the call may go on; None where gRPC itself ends it, or nothing does.
-
-    Raises:
-        GatewayError: DEADLINE_TOO_SHORT.
-    """
-    remaining_s: float | None = context.time_remaining()
-    if remaining_s is None:
-        return None if method in ENDLESS else MAX_CALL_S
-    if remaining_s < MIN_REMAINING_S:
-        raise _too_late()
-    return None
-
-
-def _too_late() -> GatewayError:
-    return GatewayError(
-        Kind.UNAVAILABLE,
-        Reason.DEADLINE_TOO_SHORT,
-        "the deadline leaves no time; repeat with the same request id and a later one",
-    )
 
 
 # --- identity ---------------------------------------------------------------------------------
@@ -253,7 +209,7 @@ def _checked(request: Any, parse: Callable[[bytes], Message]) -> Any:  # noqa: A
 async def _messages(
     stream: AsyncIterator[bytes], parse: Callable[[bytes], Message]
 ) -> AsyncIterator[Message]:
-    async for raw in stream:
+    async for raw in limits.read(stream):
         yield _message(raw, parse)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # it ships no stubs
 from grpc import StatusCode
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
@@ -152,7 +153,22 @@ def _details(error: GatewayError) -> list[Message]:
         details.append(_bad_request(error))
     if error.kind is Kind.PRECONDITION:
         details.append(_precondition_failure(error))
+    if error.reason is Reason.RATE_EXCEEDED:
+        details += _retry_later(error)
     return details
+
+
+def _retry_later(error: GatewayError) -> list[Message]:
+    """When to repeat the call, and whose quota it is."""
+    delay = Duration()
+    delay.FromMilliseconds(int(error.metadata["retry_after_ms"]))
+    violation = error_details_pb2.QuotaFailure.Violation(
+        subject=error.subject, description=error.message
+    )
+    return [
+        error_details_pb2.RetryInfo(retry_delay=delay),
+        error_details_pb2.QuotaFailure(violations=[violation]),
+    ]
 
 
 def _bad_request(error: GatewayError) -> error_details_pb2.BadRequest:
