@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from grpc_health.v1 import health
 from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
+from xinyi.v1 import change_service_pb2_grpc as change_grpc
 from xinyi.v1 import disclosure_service_pb2_grpc as disclosure_grpc
 from xinyi.v1 import fund_service_pb2_grpc as fund_grpc
 from xinyi.v1 import ledger_service_pb2_grpc as ledger_grpc
@@ -33,16 +34,19 @@ from gateway.payments.inquiry import Inquirer
 from gateway.payments.outbox import Sender
 from gateway.registry import founding
 from gateway.rpc.bank import BankServicer
+from gateway.rpc.change import ChangeServicer
 from gateway.rpc.disclosure import DisclosureServicer
 from gateway.rpc.errors import causes, frames
 from gateway.rpc.fund import FundServicer
 from gateway.rpc.group import Committer
 from gateway.rpc.ledger import LedgerServicer
+from gateway.rpc.limits import Rate
 from gateway.rpc.party import PartyServicer
 from gateway.rpc.payment import PaymentServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
-from gateway.rpc.server import GRACE_S, TlsFiles, build_server
-from gateway.store import GATEWAY, Store, embedded, open_store, schema
+from gateway.rpc.server import GRACE_S, build_server
+from gateway.rpc.tls import TlsFiles
+from gateway.store import GATEWAY, Store, application_url, embedded, open_store, schema
 from reconciliation.engines import engine_named
 from reconciliation.rules import Rules, load_rules
 
@@ -103,10 +107,16 @@ class Gateway:
 
 
 def prepare_database(settings: Settings) -> str:
-    """Starts the embedded server unless a URL is set, brings the schema up, returns the URL."""
-    url = settings.database_url or embedded.start(settings.data_dir / "postgres")
-    schema.upgrade(url)
-    return url
+    """Brings the schema up as its owner, and returns the URL by which the application logs in.
+
+    The embedded server is started unless a URL is set.
+    """
+    if settings.database_url:
+        schema.upgrade(settings.database_owner_url or settings.database_url)
+        return settings.database_url
+    owner_url = embedded.start(settings.data_dir / "postgres")
+    schema.upgrade(owner_url)
+    return application_url(owner_url)
 
 
 def found(settings: Settings, founder: Founder) -> None:
@@ -138,7 +148,8 @@ async def running(
     committer = Committer(store, clock, banks, settings.environment, settings.payment_ttl)
     writers, healthy = committer.writers(), health.aio.HealthServicer()
     registrations = _services(store, clock, banks, nights, keeper, settings, writers)
-    server, port = build_server(settings.listen, tls, store, clock, registrations, healthy)
+    rate = Rate(settings.party_calls_per_s, settings.party_burst)
+    server, port = build_server(settings.listen, tls, store, clock, registrations, healthy, rate)
     trip = partial(_trip, healthy, set())
     try:
         async with writers.running(trip):
@@ -169,6 +180,8 @@ async def serve(settings: Settings, database_url: str) -> None:
     """Runs a gateway until it is cancelled."""
     async with running(settings, database_url) as gateway:
         log.info("serving", listen=settings.listen, port=gateway.port)
+        if await gateway.store.login_owns_tables():
+            log.warning("database_login_owns_tables", mend="set XINYI_DATABASE_OWNER_URL")
         nights = Schedule(gateway.nights, settings.night_at)
         policy = _case_policy(settings)
         pause_s = settings.poll_interval.total_seconds()
@@ -233,6 +246,7 @@ def _services(
     files = BankServicer(store, clock, banks, settings.answer_due)
     return (
         partial(party_grpc.add_PartyServiceServicer_to_server, PartyServicer(store, clock)),
+        partial(change_grpc.add_ChangeServiceServicer_to_server, ChangeServicer(store, clock)),
         partial(fund_grpc.add_FundServiceServicer_to_server, FundServicer(store, clock, banks)),
         partial(payment_grpc.add_PaymentServiceServicer_to_server, payments),
         partial(ledger_grpc.add_LedgerServiceServicer_to_server, LedgerServicer(store, clock)),

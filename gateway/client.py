@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
+from uuid import uuid4
 
 import grpc
 from google.protobuf.message import Message
@@ -28,6 +30,8 @@ from tenacity import (
     wait_exponential_jitter,
 )
 from xinyi.v1.bank_service_pb2_grpc import BankServiceStub
+from xinyi.v1.change_service_pb2 import Change, ChangeRef, ConfirmChangesRequest
+from xinyi.v1.change_service_pb2_grpc import ChangeServiceStub
 from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceStub
 from xinyi.v1.fund_service_pb2_grpc import FundServiceStub
 from xinyi.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -36,14 +40,23 @@ from xinyi.v1.payment_service_pb2_grpc import PaymentServiceStub
 from xinyi.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from gateway.domain.describe import Language  # noqa: TC001 - pydantic reads it at run time
-from gateway.domain.errors import FieldViolation
+from gateway.domain.errors import FieldViolation, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
     from pathlib import Path
 
     from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # as above
     from xinyi.v1.bank_service_pb2_grpc import BankServiceAsyncStub
+    from xinyi.v1.change_service_pb2_grpc import ChangeServiceAsyncStub
     from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceAsyncStub
     from xinyi.v1.fund_service_pb2_grpc import FundServiceAsyncStub
     from xinyi.v1.ledger_service_pb2_grpc import LedgerServiceAsyncStub
@@ -200,6 +213,7 @@ class Stubs:
     banks: BankServiceAsyncStub
     disclosure: DisclosureServiceAsyncStub
     reconciliation: ReconciliationServiceAsyncStub
+    changes: ChangeServiceAsyncStub
 
 
 def connect(profile: Profile) -> grpc.aio.Channel:
@@ -231,6 +245,7 @@ def stubs(channel: grpc.aio.Channel) -> Stubs:
         banks=BankServiceStub(channel),
         disclosure=DisclosureServiceStub(channel),
         reconciliation=ReconciliationServiceStub(channel),
+        changes=ChangeServiceStub(channel),
     )
 
 
@@ -302,7 +317,7 @@ def decode_error(error: grpc.aio.AioRpcError) -> CallRefused:
 async def call(
     method: Callable[..., Awaitable[_Answer]], request: object, timeout_s: int = CALL_TIMEOUT_S
 ) -> _Answer:
-    """The answer to a call, repeated with the very same request while the gateway is unavailable.
+    """The answer to a call, repeated with the very same request while the gateway is away or busy.
 
     Args:
         method: a method of a stub, unary or client-streaming.
@@ -362,6 +377,41 @@ async def collect(method: Callable[..., Awaitable[_Page]], request: Any, limit: 
     return whole
 
 
+# --- two parties change the register ----------------------------------------------------------
+
+
+async def confirm_changes(changes: ChangeServiceAsyncStub, shown: Sequence[Change]) -> list[Change]:
+    """Confirms exactly the changes that were shown, oldest first, a thousand in one call.
+
+    Raises:
+        CallRefused: as `call`; what was confirmed by the calls before stays confirmed.
+    """
+    confirmed: list[Change] = []
+    ordered = sorted(shown, key=lambda change: change.name)
+    for begin in range(0, len(ordered), PAGE_SIZE):
+        refs = [
+            ChangeRef(name=each.name, digest=content_digest(each))
+            for each in ordered[begin : begin + PAGE_SIZE]
+        ]
+        request = ConfirmChangesRequest(changes=refs, request_id=str(uuid4()))
+        confirmed += (await call(changes.ConfirmChanges, request, LONG_TIMEOUT_S)).changes
+    return confirmed
+
+
+def content_digest(change: Change) -> str:
+    """SHA-256 of what a change consists of, from the bytes themselves, in hexadecimal."""
+    return sha256(change.content.value).hexdigest()
+
+
+def listing_digest(changes: Iterable[Change]) -> str:
+    """One digest of many changes and their contents, by which two people can be sure of the same.
+
+    SHA-256 over a line ``name digest`` for each, in order of their names, in hexadecimal.
+    """
+    lines = sorted(f"{each.name} {content_digest(each)}\n" for each in changes)
+    return sha256("".join(lines).encode()).hexdigest()
+
+
 def _items(page: Message) -> list[Message]:
     """What a page lists: the one repeated field that answers of List methods have."""
     name = next(field.name for field in page.DESCRIPTOR.fields if field.is_repeated)
@@ -374,15 +424,21 @@ def _next_page(page: Message) -> str:
 
 def _retrying() -> AsyncRetrying:
     return AsyncRetrying(
-        retry=retry_if_exception(_is_unavailable),
+        retry=retry_if_exception(_passes),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_exponential_jitter(multiplier=0.1, max=2, jitter=0.1),
         reraise=True,
     )
 
 
-def _is_unavailable(error: BaseException) -> bool:
-    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE
+def _passes(error: BaseException) -> bool:
+    """Whether the same call may be answered later: the gateway is away, or asks for patience."""
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return False
+    return (
+        error.code() is grpc.StatusCode.UNAVAILABLE
+        or decode_error(error).reason == Reason.RATE_EXCEEDED
+    )
 
 
 def _status(error: grpc.aio.AioRpcError) -> Status | None:

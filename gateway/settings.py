@@ -21,10 +21,14 @@ class Settings(BaseSettings):
     Attributes:
         data_dir: where the embedded database, the banks' directories and the demo's keys live.
         database_url: ``postgresql://…`` of a server; empty for the embedded one in `data_dir`.
+        database_owner_url: the same database for the login that owns its tables and migrates them
+            at the start; empty where `database_url` does both, which is told in the log.
         listen: address and port of the gRPC server.
         tls_certificate: the server's certificate chain, PEM.
         tls_key: the server's private key, PEM.
         tls_client_ca: certificates that sign the clients', PEM.
+        party_calls_per_s: how often one party may call in the long run, of each server process.
+        party_burst: how often at once, after a pause.
         environment: name that stands in every signed payload, so that what was signed for a trial
             never pays in production.
         payment_ttl: how long a payment may wait for its two signatures.
@@ -47,10 +51,13 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("var/xinyi")
     database_url: str = ""
+    database_owner_url: str = ""
     listen: str = "127.0.0.1:50443"
     tls_certificate: Path = Field(default_factory=lambda given: _pki(given, "server.pem"))
     tls_key: Path = Field(default_factory=lambda given: _pki(given, "server.key"))
     tls_client_ca: Path = Field(default_factory=lambda given: _pki(given, "ca.pem"))
+    party_calls_per_s: float = Field(default=1_000.0, gt=0)
+    party_burst: int = Field(default=4_000, gt=0)
     environment: str = Field(default="demo", pattern="^[a-z][a-z0-9-]{0,31}$")
     payment_ttl: timedelta = timedelta(days=7)
     answer_due: timedelta = timedelta(hours=4)

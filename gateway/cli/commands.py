@@ -5,6 +5,7 @@ import typer
 from gateway.cli import (
     bank,
     case,
+    change,
     estate,
     fund,
     keys,
@@ -68,3 +69,4 @@ app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)
 app.add_typer(fund.app, name="fund", rich_help_panel=EVERYONE)
 app.add_typer(estate.app, name="estate", rich_help_panel=EVERYONE)
 app.add_typer(party.app, name="party", rich_help_panel=EVERYONE)
+app.add_typer(change.app, name="change", rich_help_panel=EVERYONE)

@@ -57,7 +57,7 @@ from gateway.cli.status import MISMATCH
 from gateway.cli.text import joined, last, moment, money
 from gateway.cli.voucher import voucher_names
 from gateway.client import LONG_TIMEOUT_S, MAX_ITEMS, CallRefused, call, collect, receive
-from gateway.domain import envelope
+from gateway.domain import envelope, errors
 from gateway.domain.describe import describe
 from gateway.domain.money import format_minor
 from gateway.domain.payload import PaymentPayload, parse_payload
@@ -265,15 +265,27 @@ async def _watch(
     ] = "",
 ) -> None:
     """Follow every change of payments until you stop it; one line a change."""
-    token = resume
     request = WatchPaymentsRequest(parent=fund or "", resume_token=resume)
+    try:
+        while await _watched_its_time(session, request):
+            pass
+    finally:
+        token = request.resume_token
+        session.screen.say(f"继续请用 --resume {token}", f"to go on: --resume {token}")
+
+
+async def _watched_its_time(session: Session, request: WatchPaymentsRequest) -> bool:
+    """Whether the gateway ended a watch only because it had lasted as long as one may."""
     try:
         # A watch has no end, so it alone has no deadline.
         async for change in receive(session.stubs.payments.WatchPayments, request, None):
-            token = change.resume_token
+            request.resume_token = change.resume_token
             _print_change(session, change)
-    finally:
-        session.screen.say(f"继续请用 --resume {token}", f"to go on: --resume {token}")
+    except CallRefused as refused:
+        if refused.reason == errors.Reason.DEADLINE_TOO_SHORT:
+            return True
+        raise
+    return False
 
 
 def _payment(fund: str, asked: Request, vouchers: list[str]) -> Payment:

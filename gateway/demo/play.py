@@ -33,6 +33,7 @@ _DAYS_BACK = 4
 """The demo's third night ends before today begins, so that a gateway can go on from there."""
 
 _PAYMENTS_WANTED = 60
+_CHANGES_WANTED = 40
 
 
 def run(settings: Settings, *, if_missing: bool, date: Date | None) -> int:
@@ -79,8 +80,14 @@ async def _play(
         async with People(people_dir, f"127.0.0.1:{gateway.port}") as people:
             operator = await people.calls(world.OPERATOR_PERSON)
             progress.print("登记各方、小区、基金 · parties, estates, funds")
-            await Register(people, operator, day).everything()
             expect = Expectations()
+            register = Register(people, operator, day)
+            await register.everything()
+            progress.print("受托人复核登记事项 · the trustee confirms what the operator registered")
+            confirmed = await register.confirm_as(world.CHECKER)
+            expect.at_least(
+                "两方确认的登记事项 · changes by two parties", confirmed, _CHANGES_WANTED
+            )
             banking = Banking.open(settings.data_dir)
             script = Day(gateway, banking, Office(people), clock, day, progress.print, expect)
             await script.play()

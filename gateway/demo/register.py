@@ -1,4 +1,8 @@
-"""Building the demo's world through the gateway's own calls, as an operator would."""
+"""Building the demo's world through the gateway's own calls, as an operator and a trustee would.
+
+The operator proposes who may act, sign and decide; the trustee's checker, whom the founding of the
+gateway registered, reads it and confirms it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type import date_pb2  # type: ignore[import-untyped] # it ships no stubs
+from xinyi.v1 import change_service_pb2 as change_pb
 from xinyi.v1 import common_pb2 as common
 from xinyi.v1 import fund_service_pb2 as fund_pb
 from xinyi.v1 import party_service_pb2 as party_pb
 
-from gateway.client import call
+from gateway.client import MAX_ITEMS, call, collect, confirm_changes
 from gateway.demo import world
 from gateway.demo.people import request_id
 from gateway.domain.keys import key_id
@@ -54,6 +59,13 @@ class Register:
                 await self._person(person)
         for estate in world.ESTATES:
             await self._estate(estate)
+
+    async def confirm_as(self, person: world.Person) -> int:
+        """Has a person of another party confirm all that they may; how many changes it was."""
+        changes = (await self.people.calls(person)).changes
+        request = change_pb.ListChangesRequest(confirmable=True)
+        shown = await collect(changes.ListChanges, request, MAX_ITEMS)
+        return len(await confirm_changes(changes, shown.changes))
 
     async def _party(self, party_id: str, name: str) -> None:
         party = party_pb.Party(display_name=name)

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     DATA_ERASED = "DATA_ERASED"
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    RATE_EXCEEDED = "RATE_EXCEEDED"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     INTERNAL = "INTERNAL"
 
@@ -114,8 +115,8 @@ MESSAGES_ZH: Mapping[Reason, str] = {
     Reason.KEY_UNKNOWN: "签名密钥未登记",
     Reason.KEY_REVOKED: "签名密钥已吊销或不在有效期内",
     Reason.SIGNER_NOT_CALLER: "签名密钥不属于当前登录人",
-    Reason.SAME_PERSON: "两次签名必须由不同的自然人作出",
-    Reason.SAME_PARTY: "两次签名必须由不同的机构作出",
+    Reason.SAME_PERSON: "必须由不同的自然人作出",
+    Reason.SAME_PARTY: "必须由不同的机构作出",
     Reason.MANDATE_MISSING: "签署人没有该基金的有效授权",
     Reason.MANDATE_LIMIT_EXCEEDED: "金额超出签署人授权限额",
     Reason.ROLE_NOT_REQUIRED: "签署规则不需要该角色签名",
@@ -137,6 +138,7 @@ MESSAGES_ZH: Mapping[Reason, str] = {
     Reason.DATA_ERASED: "该明细的个人信息已依法删除，无法再出具证明",
     Reason.DEADLINE_TOO_SHORT: "剩余时间不足以完成请求",
     Reason.LIMIT_EXCEEDED: "超出数量或大小限制",
+    Reason.RATE_EXCEEDED: "本机构调用过于频繁，请稍后重试",
     Reason.STORE_UNAVAILABLE: "系统暂时无法处理，请用同一请求编号重试",
     Reason.INTERNAL: "系统内部错误，请联系运维",
 }

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from gateway.domain.errors import GatewayError, Kind, Reason
 from gateway.domain.party import Role
 from gateway.registry import parties
+from gateway.registry.changes import Actor, Draft, Subject, record_founding
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 
@@ -46,7 +47,7 @@ async def found(store: Store, founder: Founder, now: datetime) -> None:
     Raises:
         GatewayError: RESOURCE_EXISTS once the gateway has an operator; FIELD_INVALID.
     """
-    operators = sa.select(t.persons.c.person_id).where(t.persons.c.roles.any(Role.OPERATOR.value))
+    operators = sa.select(t.persons.c.person_id).where(t.persons.c.roles.contains([Role.OPERATOR]))
     async with store.transaction(GATEWAY) as conn:
         if await conn.scalar(operators.limit(1)):
             raise GatewayError(
@@ -62,6 +63,12 @@ async def found(store: Store, founder: Founder, now: datetime) -> None:
             roles=(Role.OPERATOR,),
             now=now,
         )
-        await parties.create_certificate(
+        certificate = await parties.create_certificate(
             conn, founder.party_id, founder.person_id, pem=founder.certificate_pem, now=now
         )
+        name = parties.person_name(founder.party_id, founder.person_id)
+        draft = Draft(
+            f"{name}/certificates/{certificate.fingerprint}", Subject(party_id=founder.party_id)
+        )
+        actor = Actor(name, founder.party_id, founder.person_id, founder.natural_person)
+        await record_founding(conn, draft, actor, now)

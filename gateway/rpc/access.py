@@ -29,6 +29,14 @@ def _service(name: str, methods: Mapping[str, frozenset[Role]]) -> dict[str, fro
 
 METHODS: Final[Mapping[str, frozenset[Role]]] = {
     **_service(
+        "ChangeService",
+        {
+            "ListChanges": _ALL_BUT_OWNER,
+            "ConfirmChanges": frozenset({_COMMITTEE, _CHECKER}),
+            "RejectChanges": frozenset({_OPERATOR, _COMMITTEE, _CHECKER}),
+        },
+    ),
+    **_service(
         "PartyService",
         {
             "GetCaller": _ALL,

@@ -6,8 +6,7 @@ and nowhere else. Each call leaves one line in the log, with ids and no content.
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from secrets import token_hex
 from time import monotonic_ns
@@ -21,10 +20,11 @@ from google.rpc import code_pb2  # type: ignore[import-untyped] # it ships no st
 from grpc_status import rpc_status
 
 from gateway.domain.errors import FieldViolation, GatewayError, Kind, Reason
+from gateway.rpc import limits
 from gateway.rpc.access import admit
 from gateway.rpc.caller import set_caller
 from gateway.rpc.errors import reason_in, status_of
-from gateway.rpc.identity import Register, proved
+from gateway.rpc.identity import Proof, Register, proved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -33,16 +33,8 @@ if TYPE_CHECKING:
     from protovalidate import Violation
 
     from gateway.clock import Clock
+    from gateway.rpc.limits import PartyLimits
     from gateway.store import Store
-
-MIN_REMAINING_S: Final = 0.1
-"""Below this a call is not begun: its caller would not hear the answer."""
-
-MAX_CALL_S: Final = 60.0
-"""For a call that names no deadline of its own."""
-
-ENDLESS: Final = frozenset({"/xinyi.v1.PaymentService/WatchPayments"})
-"""Streams without end: no deadline of ours."""
 
 OPEN_SERVICES: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """Answered to any client that TLS lets in: they tell nothing of any estate."""
@@ -72,8 +64,9 @@ class _Method:
 class Edge(grpc.aio.ServerInterceptor):
     """The one interceptor of the server."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, parties: PartyLimits) -> None:
         self._register = Register(store, clock)
+        self._parties = parties
 
     async def intercept_service(
         self,
@@ -102,11 +95,14 @@ class Edge(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _streaming(self, method: _Method) -> Callable[..., AsyncIterator[Message]]:
-        async def call(request: Any, context: Any) -> AsyncIterator[Message]:  # noqa: ANN401 - as above
+    def _streaming(self, method: _Method) -> Callable[..., Awaitable[None]]:
+        # No generator: gRPC would wait outside of it, where a slow reader cannot be ended.
+        async def call(request: Any, context: Any) -> None:  # noqa: ANN401 - as above
             async with self._around(method.name, context):
-                async for answer in method.behave(_checked(request, method.parse), context):
-                    yield answer
+                answers = method.behave(_checked(request, method.parse), context)
+                async with aclosing(answers):
+                    async for answer in answers:
+                        await limits.written(context, answer)
 
         return call
 
@@ -118,9 +114,12 @@ class Edge(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(call_id=token_hex(8), method=method)
         outcome = {"code": "CANCELLED", "reason": ""}
         try:
-            async with _in_time(method, context):
-                await self._enter(method, context)
-                yield
+            async with limits.in_time(method, context):
+                proof = proved(context.auth_context())
+                # Before the store is asked for anything: a flood must not reach it.
+                with self._parties.call(method, proof.identity.party_id):
+                    await self._enter(method, proof)
+                    yield
             outcome["code"] = "OK"
         except grpc.aio.AbortError:
             outcome["code"] = context.code().name
@@ -128,61 +127,18 @@ class Edge(grpc.aio.ServerInterceptor):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             status = status_of(error)
             outcome = {"code": code_pb2.Code.Name(status.code), "reason": reason_in(status)}
-            await context.abort_with_status(rpc_status.to_status(status))
+            await limits.told(context.abort_with_status(rpc_status.to_status(status)))
         finally:
             duration_ms = (monotonic_ns() - begun_ns) // 1_000_000
             _log.info("call", duration_ms=duration_ms, **outcome)
 
-    async def _enter(self, method: str, context: Any) -> None:  # noqa: ANN401 - as above
+    async def _enter(self, method: str, proof: Proof) -> None:
         """Passes only a registered person, of whose roles one may call the method."""
-        proof = proved(context.auth_context())
         identity = proof.identity
         structlog.contextvars.bind_contextvars(party=identity.party_id, person=identity.person_id)
         caller = await self._register.caller(proof)
         admit(method, caller.roles)
         set_caller(caller)
-
-
-# --- deadline ---------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _in_time(method: str, context: Any) -> AsyncIterator[None]:  # noqa: ANN401 - as above
-    """Ends the block, refused, once its time is over.
-
-    Raises:
-        GatewayError: DEADLINE_TOO_SHORT.
-    """
-    limit = asyncio.timeout(_allowed_s(method, context))
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if limit.expired():
-            raise _too_late() from None
-        raise
-
-
-def _allowed_s(method: str, context: Any) -> float | None:  # noqa: ANN401 - as above
-    """For how long the call may go on; None where gRPC itself ends it, or nothing does.
-
-    Raises:
-        GatewayError: DEADLINE_TOO_SHORT.
-    """
-    remaining_s: float | None = context.time_remaining()
-    if remaining_s is None:
-        return None if method in ENDLESS else MAX_CALL_S
-    if remaining_s < MIN_REMAINING_S:
-        raise _too_late()
-    return None
-
-
-def _too_late() -> GatewayError:
-    return GatewayError(
-        Kind.UNAVAILABLE,
-        Reason.DEADLINE_TOO_SHORT,
-        "the deadline leaves no time; repeat with the same request id and a later one",
-    )
 
 
 # --- the request ------------------------------------------------------------------------------
@@ -198,7 +154,7 @@ def _checked(request: Any, parse: Callable[[bytes], Message]) -> Any:  # noqa: A
 async def _messages(
     stream: AsyncIterator[bytes], parse: Callable[[bytes], Message]
 ) -> AsyncIterator[Message]:
-    async for raw in stream:
+    async for raw in limits.read(stream):
         yield _message(raw, parse)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # it ships no stubs
 from grpc import StatusCode
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
@@ -152,15 +153,22 @@ def _details(error: GatewayError) -> list[Message]:
         details.append(_bad_request(error))
     if error.kind is Kind.PRECONDITION:
         details.append(_precondition_failure(error))
-    if retry_after_ms := error.metadata.get("retry_after_ms"):
-        details.append(_retry_info(int(retry_after_ms)))
+    if "retry_after_ms" in error.metadata:
+        details += _retry_later(error)
     return details
 
 
-def _retry_info(retry_after_ms: int) -> error_details_pb2.RetryInfo:
-    info = error_details_pb2.RetryInfo()
-    info.retry_delay.FromMilliseconds(retry_after_ms)
-    return info
+def _retry_later(error: GatewayError) -> list[Message]:
+    """When to repeat the call, and whose quota it is, if it is somebody's."""
+    delay = Duration()
+    delay.FromMilliseconds(int(error.metadata["retry_after_ms"]))
+    details: list[Message] = [error_details_pb2.RetryInfo(retry_delay=delay)]
+    if error.reason is Reason.RATE_EXCEEDED:
+        violation = error_details_pb2.QuotaFailure.Violation(
+            subject=error.subject, description=error.message
+        )
+        details.append(error_details_pb2.QuotaFailure(violations=[violation]))
+    return details
 
 
 def _bad_request(error: GatewayError) -> error_details_pb2.BadRequest:

@@ -11,6 +11,7 @@ from xinyi.v1 import fund_service_pb2 as pb
 
 from gateway.domain.policy import Tier
 from gateway.registry import funds as register
+from gateway.registry.changes import Subject
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import (
     day,
@@ -27,10 +28,12 @@ from gateway.rpc.convert import (
 )
 from gateway.rpc.once import once
 from gateway.rpc.paging import next_token, page_of
+from gateway.rpc.proposal import Proposal, propose, record_end
 from gateway.store import GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -98,14 +101,8 @@ class FundServicer(fund_service_pb2_grpc.FundServiceServicer):
     async def CreateAppointment(
         self, request: pb.CreateAppointmentRequest, context: object
     ) -> pb.CreateAppointmentResponse:
-        async def work(conn: AsyncConnection) -> pb.CreateAppointmentResponse:
-            (estate_id,) = split_name(request.parent, _ESTATE, "parent")
-            (party_id,) = split_name(request.appointment.party, _PARTY, "appointment.party")
-            row = await register.create_appointment(conn, estate_id, party_id, now=self._clock())
-            return pb.CreateAppointmentResponse(appointment=_appointment(row))
-
-        return await once(
-            self._store, current_caller(), request, pb.CreateAppointmentResponse, work
+        return await propose(
+            self._store, self._clock, APPOINTMENT, request, pb.CreateAppointmentResponse
         )
 
     async def EndAppointment(
@@ -113,7 +110,10 @@ class FundServicer(fund_service_pb2_grpc.FundServiceServicer):
     ) -> pb.EndAppointmentResponse:
         async def work(conn: AsyncConnection) -> pb.EndAppointmentResponse:
             estate_id, party_id = split_name(request.name, f"{_ESTATE}/appointments/{{}}")
-            row = await register.end_appointment(conn, estate_id, party_id, now=self._clock())
+            now = self._clock()
+            row = await register.end_appointment(conn, estate_id, party_id, now=now)
+            if row.ended_at == now:
+                await record_end(conn, request.name, Subject(estate_id, party_id), now)
             return pb.EndAppointmentResponse(appointment=_appointment(row))
 
         return await once(self._store, current_caller(), request, pb.EndAppointmentResponse, work)
@@ -308,17 +308,9 @@ class FundServicer(fund_service_pb2_grpc.FundServiceServicer):
     async def SetSigningPolicy(
         self, request: pb.SetSigningPolicyRequest, context: object
     ) -> pb.SetSigningPolicyResponse:
-        async def work(conn: AsyncConnection) -> pb.SetSigningPolicyResponse:
-            row = await register.set_policy(
-                conn,
-                fund_id_of(request.parent),
-                tuple(map(_asked_tier, request.signing_policy.tiers)),
-                read_version=request.signing_policy.version,
-                now=self._clock(),
-            )
-            return pb.SetSigningPolicyResponse(signing_policy=_policy(row))
-
-        return await once(self._store, current_caller(), request, pb.SetSigningPolicyResponse, work)
+        return await propose(
+            self._store, self._clock, SIGNING_POLICY, request, pb.SetSigningPolicyResponse
+        )
 
     async def GetSigningPolicy(
         self, request: pb.GetSigningPolicyRequest, context: object
@@ -327,6 +319,51 @@ class FundServicer(fund_service_pb2_grpc.FundServiceServicer):
         async with self._store.transaction(scope) as conn:
             row = await register.get_policy(conn, scope, fund_id_of(request.parent))
         return pb.GetSigningPolicyResponse(signing_policy=_policy(row))
+
+
+# --- what another party confirms ---
+
+
+async def _appointment_subject(
+    _conn: AsyncConnection, request: pb.CreateAppointmentRequest
+) -> Subject:
+    (estate_id,) = split_name(request.parent, _ESTATE, "parent")
+    (party_id,) = split_name(request.appointment.party, _PARTY, "appointment.party")
+    return Subject(estate_id, party_id)
+
+
+async def _add_appointment(
+    conn: AsyncConnection, request: pb.CreateAppointmentRequest, now: datetime
+) -> pb.Appointment:
+    (estate_id,) = split_name(request.parent, _ESTATE, "parent")
+    (party_id,) = split_name(request.appointment.party, _PARTY, "appointment.party")
+    return _appointment(await register.create_appointment(conn, estate_id, party_id, now=now))
+
+
+async def _policy_subject(conn: AsyncConnection, request: pb.SetSigningPolicyRequest) -> Subject:
+    fund = await register.get_fund(conn, GATEWAY, fund_id_of(request.parent))
+    return Subject(fund.estate_id)
+
+
+async def _next_policy(
+    conn: AsyncConnection, request: pb.SetSigningPolicyRequest, now: datetime
+) -> pb.SigningPolicy:
+    row = await register.set_policy(
+        conn,
+        fund_id_of(request.parent),
+        tuple(map(_asked_tier, request.signing_policy.tiers)),
+        read_version=request.signing_policy.version,
+        now=now,
+    )
+    return _policy(row)
+
+
+APPOINTMENT: Final = Proposal(
+    pb.CreateAppointmentRequest, "appointment", _appointment_subject, _add_appointment
+)
+SIGNING_POLICY: Final = Proposal(
+    pb.SetSigningPolicyRequest, "signing_policy", _policy_subject, _next_policy
+)
 
 
 def _budget_changes(request: pb.UpdateBudgetLineRequest, currency: str) -> Mapping[str, Any]:

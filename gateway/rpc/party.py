@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from xinyi.v1 import party_service_pb2 as pb
@@ -12,8 +13,11 @@ from xinyi.v1 import party_service_pb2_grpc
 from gateway.domain.errors import not_found
 from gateway.domain.party import Mandate, Role
 from gateway.registry import parties as register
+from gateway.registry.changes import Subject
+from gateway.registry.funds import get_fund
 from gateway.rpc.caller import Caller, current_caller
 from gateway.rpc.convert import (
+    fund_id_of,
     masked_paths,
     moment,
     moment_of,
@@ -25,8 +29,12 @@ from gateway.rpc.convert import (
 )
 from gateway.rpc.once import once
 from gateway.rpc.paging import next_token, page_of
+from gateway.rpc.proposal import Proposal, propose, record_end
+from gateway.store import GATEWAY
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.clock import Clock
@@ -36,6 +44,9 @@ _READ_ALL: Final = frozenset(
     {Role.OPERATOR, Role.TRUSTEE_MAKER, Role.TRUSTEE_CHECKER, Role.SUPERVISOR}
 )
 """Roles that read the register of every party."""
+
+READERS: Final = frozenset({Role.SUPERVISOR, Role.OWNER})
+"""Roles that only read: whom a certificate lets in for them decides nothing."""
 
 _PARTY, _PERSON = "parties/{}", "parties/{}/persons/{}"
 
@@ -148,25 +159,17 @@ class PartyServicer(party_service_pb2_grpc.PartyServiceServicer):
     async def CreateCertificate(
         self, request: pb.CreateCertificateRequest, context: object
     ) -> pb.CreateCertificateResponse:
-        async def work(conn: AsyncConnection) -> pb.CreateCertificateResponse:
-            row = await register.create_certificate(
-                conn,
-                *split_name(request.parent, _PERSON),
-                pem=request.certificate.pem,
-                now=self._clock(),
-            )
-            return pb.CreateCertificateResponse(certificate=_certificate(row))
-
-        return await once(
-            self._store, current_caller(), request, pb.CreateCertificateResponse, work
+        return await propose(
+            self._store, self._clock, CERTIFICATE, request, pb.CreateCertificateResponse
         )
 
     async def RevokeCertificate(
         self, request: pb.RevokeCertificateRequest, context: object
     ) -> pb.RevokeCertificateResponse:
         async def work(conn: AsyncConnection) -> pb.RevokeCertificateResponse:
-            ids = split_name(request.name, f"{_PERSON}/certificates/{{}}")
-            row = await register.revoke_certificate(conn, *ids, now=self._clock())
+            ids, now = split_name(request.name, f"{_PERSON}/certificates/{{}}"), self._clock()
+            row = await register.revoke_certificate(conn, *ids, now=now)
+            await _record_end(conn, request.name, row, now)
             return pb.RevokeCertificateResponse(certificate=_certificate(row))
 
         return await once(
@@ -195,19 +198,9 @@ class PartyServicer(party_service_pb2_grpc.PartyServiceServicer):
     async def CreatePublicKey(
         self, request: pb.CreatePublicKeyRequest, context: object
     ) -> pb.CreatePublicKeyResponse:
-        async def work(conn: AsyncConnection) -> pb.CreatePublicKeyResponse:
-            key = request.public_key
-            row = await register.create_public_key(
-                conn,
-                *split_name(request.parent, _PERSON),
-                raw=key.ed25519,
-                starts_at=moment_of(key.start_time, "public_key.start_time"),
-                expires_at=moment_of(key.expire_time, "public_key.expire_time"),
-                now=self._clock(),
-            )
-            return pb.CreatePublicKeyResponse(public_key=_public_key(row))
-
-        return await once(self._store, current_caller(), request, pb.CreatePublicKeyResponse, work)
+        return await propose(
+            self._store, self._clock, PUBLIC_KEY, request, pb.CreatePublicKeyResponse
+        )
 
     async def RevokePublicKey(
         self, request: pb.RevokePublicKeyRequest, context: object
@@ -219,9 +212,9 @@ class PartyServicer(party_service_pb2_grpc.PartyServiceServicer):
             raise not_found(request.name)
 
         async def work(conn: AsyncConnection) -> pb.RevokePublicKeyResponse:
-            row = await register.revoke_public_key(
-                conn, party_id, person_id, digest, now=self._clock()
-            )
+            now = self._clock()
+            row = await register.revoke_public_key(conn, party_id, person_id, digest, now=now)
+            await _record_end(conn, request.name, row, now)
             return pb.RevokePublicKeyResponse(public_key=_public_key(row))
 
         return await once(self._store, caller, request, pb.RevokePublicKeyResponse, work)
@@ -248,20 +241,15 @@ class PartyServicer(party_service_pb2_grpc.PartyServiceServicer):
     async def CreateMandate(
         self, request: pb.CreateMandateRequest, context: object
     ) -> pb.CreateMandateResponse:
-        async def work(conn: AsyncConnection) -> pb.CreateMandateResponse:
-            party_id, person_id = split_name(request.parent, _PERSON)
-            mandate = _asked_mandate(person_id, request.mandate_id, request.mandate)
-            row = await register.create_mandate(conn, party_id, mandate, now=self._clock())
-            return pb.CreateMandateResponse(mandate=_mandate(row))
-
-        return await once(self._store, current_caller(), request, pb.CreateMandateResponse, work)
+        return await propose(self._store, self._clock, MANDATE, request, pb.CreateMandateResponse)
 
     async def RevokeMandate(
         self, request: pb.RevokeMandateRequest, context: object
     ) -> pb.RevokeMandateResponse:
         async def work(conn: AsyncConnection) -> pb.RevokeMandateResponse:
-            ids = split_name(request.name, f"{_PERSON}/mandates/{{}}")
-            row = await register.revoke_mandate(conn, *ids, now=self._clock())
+            ids, now = split_name(request.name, f"{_PERSON}/mandates/{{}}"), self._clock()
+            row = await register.revoke_mandate(conn, *ids, now=now)
+            await _record_end(conn, request.name, row, now)
             return pb.RevokeMandateResponse(mandate=_mandate(row))
 
         return await once(self._store, current_caller(), request, pb.RevokeMandateResponse, work)
@@ -282,6 +270,79 @@ class PartyServicer(party_service_pb2_grpc.PartyServiceServicer):
             mandates=map(_mandate, rows[: page.size]),
             next_page_token=next_token(key, rows, page.size, lambda row: (row.mandate_id,)),
         )
+
+
+# --- what another party confirms ---
+
+
+async def _of_person(conn: AsyncConnection, parent: str) -> tuple[Row, Subject]:
+    """A person, and a change about them wherever they act."""
+    person = await register.get_person(conn, *split_name(parent, _PERSON, "parent"))
+    return person, Subject(party_id=person.party_id, beneficiary=person.natural_person)
+
+
+async def _certificate_subject(
+    conn: AsyncConnection, request: pb.CreateCertificateRequest
+) -> Subject | None:
+    person, subject = await _of_person(conn, request.parent)
+    return None if READERS.issuperset(map(Role, person.roles)) else subject
+
+
+async def _add_certificate(
+    conn: AsyncConnection, request: pb.CreateCertificateRequest, now: datetime
+) -> pb.Certificate:
+    ids = split_name(request.parent, _PERSON, "parent")
+    row = await register.create_certificate(conn, *ids, pem=request.certificate.pem, now=now)
+    return _certificate(row)
+
+
+async def _key_subject(conn: AsyncConnection, request: pb.CreatePublicKeyRequest) -> Subject:
+    return (await _of_person(conn, request.parent))[1]
+
+
+async def _add_key(
+    conn: AsyncConnection, request: pb.CreatePublicKeyRequest, now: datetime
+) -> pb.PublicKey:
+    key = request.public_key
+    row = await register.create_public_key(
+        conn,
+        *split_name(request.parent, _PERSON, "parent"),
+        raw=key.ed25519,
+        starts_at=moment_of(key.start_time, "public_key.start_time"),
+        expires_at=moment_of(key.expire_time, "public_key.expire_time"),
+        now=now,
+    )
+    return _public_key(row)
+
+
+async def _mandate_subject(conn: AsyncConnection, request: pb.CreateMandateRequest) -> Subject:
+    """For one fund its estate decides, otherwise as of anything about a person."""
+    _, subject = await _of_person(conn, request.parent)
+    if not request.mandate.fund:
+        return subject
+    fund = await get_fund(conn, GATEWAY, fund_id_of(request.mandate.fund))
+    return replace(subject, estate_id=fund.estate_id)
+
+
+async def _add_mandate(
+    conn: AsyncConnection, request: pb.CreateMandateRequest, now: datetime
+) -> pb.Mandate:
+    party_id, person_id = split_name(request.parent, _PERSON, "parent")
+    mandate = _asked_mandate(person_id, request.mandate_id, request.mandate)
+    return _mandate(await register.create_mandate(conn, party_id, mandate, now=now))
+
+
+CERTIFICATE: Final = Proposal(
+    pb.CreateCertificateRequest, "certificate", _certificate_subject, _add_certificate
+)
+PUBLIC_KEY: Final = Proposal(pb.CreatePublicKeyRequest, "public_key", _key_subject, _add_key)
+MANDATE: Final = Proposal(pb.CreateMandateRequest, "mandate", _mandate_subject, _add_mandate)
+
+
+async def _record_end(conn: AsyncConnection, name: str, row: Row, now: datetime) -> None:
+    """Leaves the end of a right in the history, unless it had ended before."""
+    if row.revoked_at == now:
+        await record_end(conn, name, Subject(party_id=row.party_id), now)
 
 
 def _require_readable(caller: Caller, party_id: str, readers: frozenset[Role]) -> None:

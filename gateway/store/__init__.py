@@ -1,5 +1,25 @@
 """PostgreSQL: tables, migrations, and transactions that see only what their caller may see."""
 
-from gateway.store.engine import GATEWAY, Row, Scope, Select, Store, open_store, scope_of
+from gateway.store.engine import (
+    GATEWAY,
+    Row,
+    Scope,
+    Select,
+    Store,
+    application_url,
+    bind,
+    open_store,
+    scope_of,
+)
 
-__all__ = ["GATEWAY", "Row", "Scope", "Select", "Store", "open_store", "scope_of"]
+__all__ = [
+    "GATEWAY",
+    "Row",
+    "Scope",
+    "Select",
+    "Store",
+    "application_url",
+    "bind",
+    "open_store",
+    "scope_of",
+]

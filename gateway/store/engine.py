@@ -23,6 +23,12 @@ APPLICATION_ROLE: Final = "xinyi_app"
 
 _EVERY_PARTY: Final = "*"
 
+_OWNS = sa.text("""
+    SELECT rolsuper OR rolbypassrls OR pg_has_role(session_user, tableowner, 'MEMBER')
+    FROM pg_roles, pg_tables
+    WHERE rolname = session_user AND schemaname = 'public' AND tablename = 'funds'
+""")
+
 _BIND = sa.text("SELECT set_config('role', :role, true), set_config('xinyi.party', :party, true)")
 
 
@@ -57,7 +63,7 @@ class Store:
     async def transaction(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits at the end of the block and rolls back on any exception."""
         async with self.engine.begin() as conn:
-            await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
+            await bind(conn, scope)
             yield conn
 
     @asynccontextmanager
@@ -66,12 +72,35 @@ class Store:
         async with self.engine.connect() as conn:
             await conn.execution_options(isolation_level="REPEATABLE READ")
             async with conn.begin():
-                await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
+                await bind(conn, scope)
                 yield conn
+
+    async def login_owns_tables(self) -> bool:
+        """Whether the database login could step over row-level security, as the tables' owner can.
+
+        Every transaction runs as `APPLICATION_ROLE` either way; a login that is no more than that
+        cannot get back what it gave up.
+        """
+        async with self.engine.connect() as conn:
+            return bool(await conn.scalar(_OWNS))
 
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
+
+
+async def bind(conn: AsyncConnection, scope: Scope) -> None:
+    """Says whose rows the rest of the transaction may reach.
+
+    Once the caller's own scope has shown that they may, the gateway's own does what they asked.
+    """
+    await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
+
+
+def application_url(owner_url: str) -> str:
+    """The URL by which the application itself logs in to a server that trusts its socket."""
+    url = sa.make_url(owner_url).set(username=APPLICATION_ROLE)
+    return url.render_as_string(hide_password=False)
 
 
 def open_store(url: str, *, pool_size: int = 10) -> Store:

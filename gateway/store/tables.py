@@ -229,6 +229,64 @@ signing_policies = sa.Table(
     _time("created_at"),
 )
 
+# What decides who can pay, as it was proposed; nothing of it ever changes.
+register_changes = sa.Table(
+    "register_changes",
+    metadata,
+    sa.Column("change_id", sa.Text, primary_key=True),
+    # Resource name of what is added or ended.
+    _text("resource"),
+    # Name of the request message in `content`; empty where something was ended.
+    _text("kind", default=""),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    # The one estate it is about, or whose person's register it is; both may be empty.
+    _text("estate_id", default=""),
+    _text("party_id", default=""),
+    # Equal for the same human in every party: who gains by it and may not confirm it.
+    _text("beneficiary_human", default=""),
+    # Whether any trustee may confirm it, because no party of the estate could.
+    sa.Column("open_to_trustees", sa.Boolean, nullable=False),
+    _text("proposer"),
+    _text("proposer_party"),
+    _text("proposer_human"),
+    _time("created_at"),
+    _time("expires_at"),
+    sa.UniqueConstraint("change_id", "proposer_party", "proposer_human"),
+    sa.Index(None, "resource"),
+    sa.Index(None, "estate_id", "change_id"),
+    sa.Index(None, "party_id", "change_id"),
+)
+
+# What became of a change: at most one decision each, and that for ever.
+register_decisions = sa.Table(
+    "register_decisions",
+    metadata,
+    sa.Column("change_id", sa.Text, primary_key=True),
+    _text("proposer_party"),
+    _text("proposer_human"),
+    _text("outcome"),
+    _text("decider"),
+    _text("decider_party"),
+    _text("decider_human"),
+    _text("reason", default=""),
+    _time("created_at"),
+    sa.ForeignKeyConstraint(
+        ["change_id", "proposer_party", "proposer_human"],
+        [
+            "register_changes.change_id",
+            "register_changes.proposer_party",
+            "register_changes.proposer_human",
+        ],
+    ),
+    sa.CheckConstraint("outcome IN ('CONFIRMED', 'FOUNDED', 'ENDED', 'REJECTED')", name="outcome"),
+    # The database itself refuses one human or one party twice, whatever the code believes.
+    sa.CheckConstraint(
+        "outcome <> 'CONFIRMED' OR"
+        " (proposer_party <> decider_party AND proposer_human <> decider_human)",
+        name="two_parties",
+    ),
+)
+
 vouchers = sa.Table(
     "vouchers",
     metadata,

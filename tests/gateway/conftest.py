@@ -21,7 +21,7 @@ from cryptography import x509
 from gateway import app
 from gateway.pki import create_ca, issue_person, issue_server
 from gateway.settings import Settings
-from gateway.store import embedded, open_store, schema
+from gateway.store import application_url, embedded, open_store, schema
 from tests.gateway.support import LONG, PEOPLE, Callers, Pki, StillClock, seed
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ async def gateway(
 ) -> AsyncIterator[app.Gateway]:
     """A whole gateway on a free port, as the composition root builds it."""
     settings = Settings(listen="127.0.0.1:0", data_dir=tmp_path, **tls_settings)
-    async with app.running(settings, database_url, clock) as running:
+    async with app.running(settings, application_url(database_url), clock) as running:
         yield running
 
 

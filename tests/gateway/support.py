@@ -18,6 +18,7 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.rpc import status_pb2  # type: ignore[import-untyped] # it ships no stubs
 from stdnum.iso7064 import mod_11_10
+from xinyi.v1 import change_service_pb2 as change_pb
 
 from adapters.reach import Banks
 from gateway.client import CallRefused, Stubs, decode_error, stubs
@@ -260,6 +261,16 @@ def details(error: grpc.aio.AioRpcError) -> bytes:
     assert isinstance(found, bytes)
     assert status_pb2.Status.FromString(found).message == error.details()
     return found
+
+
+async def confirm(callers: Callers, who: Who, *names: str) -> list[change_pb.Change]:
+    """Confirms changes, by the digests that the person computes from what is shown."""
+    changes = (await callers.as_(who)).changes
+    listed = await changes.ListChanges(change_pb.ListChangesRequest())
+    shown = {each.name: sha256(each.content.value).hexdigest() for each in listed.changes}
+    refs = [change_pb.ChangeRef(name=name, digest=shown.get(name, "0" * 64)) for name in names]
+    request = change_pb.ConfirmChangesRequest(changes=refs, request_id=request_id())
+    return list((await changes.ConfirmChanges(request)).changes)
 
 
 _NUMBERS = count(1)

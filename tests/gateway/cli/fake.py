@@ -16,6 +16,7 @@ from google.rpc import (  # type: ignore[import-untyped] # it ships no stubs
 from grpc_status import rpc_status
 from xinyi.v1 import (
     bank_service_pb2_grpc,
+    change_service_pb2_grpc,
     disclosure_service_pb2_grpc,
     fund_service_pb2_grpc,
     ledger_service_pb2_grpc,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _SERVICES = (
     bank_service_pb2_grpc,
+    change_service_pb2_grpc,
     disclosure_service_pb2_grpc,
     fund_service_pb2_grpc,
     ledger_service_pb2_grpc,

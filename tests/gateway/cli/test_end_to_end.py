@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from xinyi.v1 import fund_service_pb2 as fund_pb
 
 from gateway.client import write_profile
 from gateway.domain.keys import dump_private_key
@@ -21,6 +22,7 @@ from tests.gateway.support import (
     CHECKER,
     FIRM,
     OPERATOR,
+    OTHER_CHAIR,
     OWNER,
     SIGNERS,
     TODAY,
@@ -28,6 +30,7 @@ from tests.gateway.support import (
     Pki,
     StillClock,
     Who,
+    request_id,
 )
 
 if TYPE_CHECKING:
@@ -191,3 +194,34 @@ async def test_a_payment_its_bank_never_had_is_signed_again_by_two_and_sent_agai
     fetched = terminal.folder / (await terminal.xinyi(OPERATOR, *fetch)).said["file_name"]
     (delivered,) = (root / "out").iterdir()
     assert (delivered.name, delivered.read_bytes()) == (fetched.name, fetched.read_bytes())
+
+
+async def test_many_changes_of_the_register_are_confirmed_by_the_digest_of_their_listing(
+    terminal: Terminal, callers: Callers
+) -> None:
+    operator = await callers.as_(OPERATOR)
+    for party_id in ("anju", "community"):
+        await operator.funds.CreateAppointment(
+            fund_pb.CreateAppointmentRequest(
+                parent="estates/jinjiang",
+                appointment=fund_pb.Appointment(party=f"parties/{party_id}"),
+                request_id=request_id(),
+            )
+        )
+    listed = await terminal.xinyi(CHECKER, "change", "list", "--waiting")
+    assert "任用; parties/anju" in listed.stdout
+    digest = listed.stderr.split()[-1]
+
+    other = await terminal.xinyi(
+        CHECKER, "change", "confirm", "--all-waiting", "--digest", "0" * 64
+    )
+    assert (other.status, "不同" in other.stderr) == (2, True)
+    silent = await terminal.xinyi(CHECKER, "change", "confirm", "--all-waiting")
+    assert silent.status == 1
+    done = await terminal.xinyi(
+        CHECKER, "change", "confirm", "--all-waiting", "--digest", digest, "--json"
+    )
+    assert {each["state"] for each in done.said["changes"]} == {"CHANGE_STATE_CONFIRMED"}
+    history = await terminal.xinyi(OTHER_CHAIR, "change", "list", "--estate", "jinjiang", "--json")
+    assert {each["decider"] for each in history.said["changes"]} == {CHECKER.name}
+    assert history.said["changes"][0]["content"]["appointment"]["party"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from xinyi.v1 import (
     bank_service_pb2,
+    change_service_pb2,
     disclosure_service_pb2,
     fund_service_pb2,
     ledger_service_pb2,
@@ -30,6 +31,7 @@ CONTRACT = Path(__file__).parents[3] / "protos" / "xinyi" / "v1"
 
 MODULES = (
     bank_service_pb2,
+    change_service_pb2,
     disclosure_service_pb2,
     fund_service_pb2,
     ledger_service_pb2,

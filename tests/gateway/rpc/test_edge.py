@@ -18,8 +18,8 @@ from xinyi.v1 import payment_service_pb2 as payment
 
 from gateway.client import decode_error, stubs
 from gateway.registry import parties
-from gateway.rpc import edge
-from gateway.rpc.server import MAX_MESSAGE_BYTES
+from gateway.rpc import limits
+from gateway.rpc.limits import MAX_MESSAGE_BYTES
 from tests.gateway.support import (
     ACCOUNT_NUMBERS,
     CHAIR,
@@ -186,7 +186,7 @@ async def test_call_with_too_little_time_left_is_not_begun(
     callers: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound is raised above the call's deadline, so that no test waits."""
-    monkeypatch.setattr(edge, "MIN_REMAINING_S", 1000.0)
+    monkeypatch.setattr(limits, "MIN_REMAINING_S", 1000.0)
     operator = await callers.as_(OPERATOR)
     refused = await refusal(operator.parties.GetCaller(WHO, timeout=100))
     assert refused.code is grpc.StatusCode.UNAVAILABLE
@@ -196,7 +196,7 @@ async def test_call_with_too_little_time_left_is_not_begun(
 async def test_call_without_a_deadline_ends_at_ours(
     callers: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "MAX_CALL_S", 0.0)
+    monkeypatch.setattr(limits, "MAX_CALL_S", 0.0)
     operator = await callers.as_(OPERATOR)
     assert (await refusal(operator.parties.GetCaller(WHO))).reason == "DEADLINE_TOO_SHORT"
 

@@ -25,6 +25,7 @@ from tests.gateway.support import (
     OTHER_FIRM,
     OWNER,
     Callers,
+    confirm,
     refusal,
     request_id,
 )
@@ -125,13 +126,14 @@ async def test_estate_and_fund_of_others_look_the_same_as_none(callers: Callers)
 async def test_appointment_opens_an_estate_and_its_end_closes_it(callers: Callers) -> None:
     operator, firm = (await callers.as_(OPERATOR)).funds, (await callers.as_(FIRM)).funds
     get = pb.GetFundRequest(name="funds/jinjiang")
-    await operator.CreateAppointment(
+    proposed = await operator.CreateAppointment(
         pb.CreateAppointmentRequest(
             parent="estates/jinjiang",
             appointment=pb.Appointment(party="parties/anju"),
             request_id=request_id(),
         )
     )
+    await confirm(callers, CHECKER, proposed.change)
     assert (await firm.GetFund(get)).fund.name == "funds/jinjiang"
     await operator.EndAppointment(
         pb.EndAppointmentRequest(name="estates/jinjiang/appointments/anju", request_id=request_id())
@@ -307,7 +309,9 @@ async def test_budget_line_that_cannot_be_is_refused(
 
 async def test_next_policy_counts_up_and_is_in_force(callers: Callers) -> None:
     funds = (await callers.as_(OPERATOR)).funds
-    put = (await funds.SetSigningPolicy(_policy(1, 100_000, 0))).signing_policy
+    proposed = await funds.SetSigningPolicy(_policy(1, 100_000, 0))
+    put = proposed.signing_policy
+    await confirm(callers, CHECKER, proposed.change)
     assert put.version == 2
     get = pb.GetSigningPolicyRequest(parent="funds/wutong")
     assert (await funds.GetSigningPolicy(get)).signing_policy == put

@@ -29,6 +29,7 @@ from tests.gateway.support import (
     SUPERVISOR,
     Callers,
     Who,
+    confirm,
     refusal,
     request_id,
 )
@@ -182,13 +183,14 @@ async def test_new_person_gets_in_with_a_registered_certificate(callers: Callers
     )
     pair = callers.pki.issue(who)
     callers.pki.people[who] = pair
-    await operator.parties.CreateCertificate(
+    proposed = await operator.parties.CreateCertificate(
         pb.CreateCertificateRequest(
             parent=who.name,
             certificate=pb.Certificate(pem=pair.certificate_pem.decode()),
             request_id=request_id(),
         )
     )
+    await confirm(callers, CHECKER, proposed.change)
     second = await callers.as_(who)
     assert (await second.parties.GetCaller(pb.GetCallerRequest())).person.name == who.name
 
@@ -299,7 +301,9 @@ async def test_person_ends_their_own_key_but_nobody_elses(callers: Callers) -> N
 
 async def test_mandate_given_listed_and_ended(callers: Callers) -> None:
     operator = await callers.as_(OPERATOR)
-    given_one = (await operator.parties.CreateMandate(_new_mandate())).mandate
+    proposed = await operator.parties.CreateMandate(_new_mandate())
+    given_one = proposed.mandate
+    await confirm(callers, CHECKER, proposed.change)
     listed = await operator.parties.ListMandates(pb.ListMandatesRequest(parent=CHAIR.name))
     assert [mandate.limit.amount_minor for mandate in listed.mandates] == [LIMIT_MINOR, 100]
     assert listed.mandates[1] == given_one

@@ -543,18 +543,26 @@ class CreateAppointmentResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     APPOINTMENT_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    change: _builtins.str
+    """`changes/{change}`, of ChangeService; empty where the register keeps no change of it."""
+    waits: _builtins.bool
+    """Whether it waits for another party to confirm the change."""
     @_builtins.property
     def appointment(self) -> Global___Appointment:
-        """As stored."""
+        """As stored; as it will be, while it waits for another party."""
 
     def __init__(
         self,
         *,
         appointment: Global___Appointment | None = ...,
+        change: _builtins.str = ...,
+        waits: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["appointment", b"appointment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment", b"appointment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment", b"appointment", "change", b"change", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1216,23 +1224,31 @@ Global___SetSigningPolicyRequest: _TypeAlias = SetSigningPolicyRequest  # noqa: 
 
 @_typing.final
 class SetSigningPolicyResponse(_message.Message):
-    """The signing policy now in force."""
+    """The signing policy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIGNING_POLICY_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    change: _builtins.str
+    """`changes/{change}`, of ChangeService."""
+    waits: _builtins.bool
+    """Whether it waits for another party to confirm the change."""
     @_builtins.property
     def signing_policy(self) -> Global___SigningPolicy:
-        """As stored, with its version."""
+        """As stored, with its version; as it will be, while it waits for another party."""
 
     def __init__(
         self,
         *,
         signing_policy: Global___SigningPolicy | None = ...,
+        change: _builtins.str = ...,
+        waits: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["signing_policy", b"signing_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["signing_policy", b"signing_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "signing_policy", b"signing_policy", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

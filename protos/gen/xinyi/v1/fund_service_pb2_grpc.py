@@ -148,8 +148,8 @@ class FundServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateAppointment(self, request, context):
-        """Appoints a party to an estate: from now on the party's persons see it. Callers: OPERATOR. Errors:
-        RESOURCE_EXISTS.
+        """Proposes a party for an estate, see ChangeService; once it is appointed its persons see the estate. Callers:
+        OPERATOR. Errors: RESOURCE_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,8 +234,8 @@ class FundServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetSigningPolicy(self, request, context):
-        """Sets the next version of the signing policy: it holds for payments submitted from now on. Callers:
-        OPERATOR. Errors: ETAG_MISMATCH.
+        """Proposes the next version of the signing policy, see ChangeService; in force it holds for payments submitted from
+        then on. Callers: OPERATOR. Errors: ETAG_MISMATCH, RESOURCE_EXISTS where one is proposed already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

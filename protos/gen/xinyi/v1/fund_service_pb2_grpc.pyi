@@ -40,8 +40,8 @@ class FundServiceStub:
     ListEstates: _grpc.UnaryUnaryMultiCallable[_fund_service_pb2.ListEstatesRequest, _fund_service_pb2.ListEstatesResponse]
     """The caller's estates. Callers: all."""
     CreateAppointment: _grpc.UnaryUnaryMultiCallable[_fund_service_pb2.CreateAppointmentRequest, _fund_service_pb2.CreateAppointmentResponse]
-    """Appoints a party to an estate: from now on the party's persons see it. Callers: OPERATOR. Errors:
-    RESOURCE_EXISTS.
+    """Proposes a party for an estate, see ChangeService; once it is appointed its persons see the estate. Callers:
+    OPERATOR. Errors: RESOURCE_EXISTS.
     """
     EndAppointment: _grpc.UnaryUnaryMultiCallable[_fund_service_pb2.EndAppointmentRequest, _fund_service_pb2.EndAppointmentResponse]
     """Ends an appointment. Callers: OPERATOR."""
@@ -68,8 +68,8 @@ class FundServiceStub:
     ListBudgetLines: _grpc.UnaryUnaryMultiCallable[_fund_service_pb2.ListBudgetLinesRequest, _fund_service_pb2.ListBudgetLinesResponse]
     """Budget lines with what is held, spent and left. Callers: all but OWNER."""
     SetSigningPolicy: _grpc.UnaryUnaryMultiCallable[_fund_service_pb2.SetSigningPolicyRequest, _fund_service_pb2.SetSigningPolicyResponse]
-    """Sets the next version of the signing policy: it holds for payments submitted from now on. Callers:
-    OPERATOR. Errors: ETAG_MISMATCH.
+    """Proposes the next version of the signing policy, see ChangeService; in force it holds for payments submitted from
+    then on. Callers: OPERATOR. Errors: ETAG_MISMATCH, RESOURCE_EXISTS where one is proposed already.
     """
     GetSigningPolicy: _grpc.UnaryUnaryMultiCallable[_fund_service_pb2.GetSigningPolicyRequest, _fund_service_pb2.GetSigningPolicyResponse]
     """The signing policy in force. Callers: all but OWNER. Errors: RESOURCE_NOT_FOUND before the first is set."""
@@ -86,8 +86,8 @@ class FundServiceAsyncStub(FundServiceStub):
     ListEstates: _aio.UnaryUnaryMultiCallable[_fund_service_pb2.ListEstatesRequest, _fund_service_pb2.ListEstatesResponse]  # type: ignore[assignment]
     """The caller's estates. Callers: all."""
     CreateAppointment: _aio.UnaryUnaryMultiCallable[_fund_service_pb2.CreateAppointmentRequest, _fund_service_pb2.CreateAppointmentResponse]  # type: ignore[assignment]
-    """Appoints a party to an estate: from now on the party's persons see it. Callers: OPERATOR. Errors:
-    RESOURCE_EXISTS.
+    """Proposes a party for an estate, see ChangeService; once it is appointed its persons see the estate. Callers:
+    OPERATOR. Errors: RESOURCE_EXISTS.
     """
     EndAppointment: _aio.UnaryUnaryMultiCallable[_fund_service_pb2.EndAppointmentRequest, _fund_service_pb2.EndAppointmentResponse]  # type: ignore[assignment]
     """Ends an appointment. Callers: OPERATOR."""
@@ -114,8 +114,8 @@ class FundServiceAsyncStub(FundServiceStub):
     ListBudgetLines: _aio.UnaryUnaryMultiCallable[_fund_service_pb2.ListBudgetLinesRequest, _fund_service_pb2.ListBudgetLinesResponse]  # type: ignore[assignment]
     """Budget lines with what is held, spent and left. Callers: all but OWNER."""
     SetSigningPolicy: _aio.UnaryUnaryMultiCallable[_fund_service_pb2.SetSigningPolicyRequest, _fund_service_pb2.SetSigningPolicyResponse]  # type: ignore[assignment]
-    """Sets the next version of the signing policy: it holds for payments submitted from now on. Callers:
-    OPERATOR. Errors: ETAG_MISMATCH.
+    """Proposes the next version of the signing policy, see ChangeService; in force it holds for payments submitted from
+    then on. Callers: OPERATOR. Errors: ETAG_MISMATCH, RESOURCE_EXISTS where one is proposed already.
     """
     GetSigningPolicy: _aio.UnaryUnaryMultiCallable[_fund_service_pb2.GetSigningPolicyRequest, _fund_service_pb2.GetSigningPolicyResponse]  # type: ignore[assignment]
     """The signing policy in force. Callers: all but OWNER. Errors: RESOURCE_NOT_FOUND before the first is set."""
@@ -153,8 +153,8 @@ class FundServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fund_service_pb2.CreateAppointmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fund_service_pb2.CreateAppointmentResponse, _abc.Awaitable[_fund_service_pb2.CreateAppointmentResponse]]:
-        """Appoints a party to an estate: from now on the party's persons see it. Callers: OPERATOR. Errors:
-        RESOURCE_EXISTS.
+        """Proposes a party for an estate, see ChangeService; once it is appointed its persons see the estate. Callers:
+        OPERATOR. Errors: RESOURCE_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -253,8 +253,8 @@ class FundServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fund_service_pb2.SetSigningPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fund_service_pb2.SetSigningPolicyResponse, _abc.Awaitable[_fund_service_pb2.SetSigningPolicyResponse]]:
-        """Sets the next version of the signing policy: it holds for payments submitted from now on. Callers:
-        OPERATOR. Errors: ETAG_MISMATCH.
+        """Proposes the next version of the signing policy, see ChangeService; in force it holds for payments submitted from
+        then on. Callers: OPERATOR. Errors: ETAG_MISMATCH, RESOURCE_EXISTS where one is proposed already.
         """
 
     @_abc_1.abstractmethod

@@ -659,18 +659,26 @@ class CreateCertificateResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    change: _builtins.str
+    """`changes/{change}`, of ChangeService; empty where the register keeps no change of it."""
+    waits: _builtins.bool
+    """Whether it waits for another party to confirm the change."""
     @_builtins.property
     def certificate(self) -> Global___Certificate:
-        """As stored."""
+        """As stored; as it will be, while it waits for another party."""
 
     def __init__(
         self,
         *,
         certificate: Global___Certificate | None = ...,
+        change: _builtins.str = ...,
+        waits: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "change", b"change", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -823,18 +831,26 @@ class CreatePublicKeyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    change: _builtins.str
+    """`changes/{change}`, of ChangeService; empty where the register keeps no change of it."""
+    waits: _builtins.bool
+    """Whether it waits for another party to confirm the change."""
     @_builtins.property
     def public_key(self) -> Global___PublicKey:
-        """As stored."""
+        """As stored; as it will be, while it waits for another party."""
 
     def __init__(
         self,
         *,
         public_key: Global___PublicKey | None = ...,
+        change: _builtins.str = ...,
+        waits: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["public_key", b"public_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["public_key", b"public_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "public_key", b"public_key", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -991,18 +1007,26 @@ class CreateMandateResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MANDATE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    change: _builtins.str
+    """`changes/{change}`, of ChangeService; empty where the register keeps no change of it."""
+    waits: _builtins.bool
+    """Whether it waits for another party to confirm the change."""
     @_builtins.property
     def mandate(self) -> Global___Mandate:
-        """As stored."""
+        """As stored; as it will be, while it waits for another party."""
 
     def __init__(
         self,
         *,
         mandate: Global___Mandate | None = ...,
+        change: _builtins.str = ...,
+        waits: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "mandate", b"mandate", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -173,8 +173,9 @@ class PartyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateCertificate(self, request, context):
-        """Registers a client certificate of a person. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where
-        the certificate does not name this person.
+        """Registers a client certificate of a person; of one who only reads at once, of any other once another party
+        confirms it. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where the certificate does not name this
+        person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,7 +196,8 @@ class PartyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreatePublicKey(self, request, context):
-        """Registers a signing key of a person. Callers: OPERATOR. Errors: RESOURCE_EXISTS where anybody has this key.
+        """Proposes a signing key of a person: see ChangeService. Callers: OPERATOR. Errors: RESOURCE_EXISTS where anybody
+        has this key, or it is proposed already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,8 +218,8 @@ class PartyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateMandate(self, request, context):
-        """Gives a person the right to sign. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where the person
-        does not hold the role.
+        """Proposes that a person may sign: see ChangeService. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID
+        where the person does not hold the role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,22 +50,25 @@ class PartyServiceStub:
     ListPersons: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.ListPersonsRequest, _party_service_pb2.ListPersonsResponse]
     """Persons of a party. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR; others only their own party."""
     CreateCertificate: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.CreateCertificateRequest, _party_service_pb2.CreateCertificateResponse]
-    """Registers a client certificate of a person. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where
-    the certificate does not name this person.
+    """Registers a client certificate of a person; of one who only reads at once, of any other once another party
+    confirms it. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where the certificate does not name this
+    person.
     """
     RevokeCertificate: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.RevokeCertificateRequest, _party_service_pb2.RevokeCertificateResponse]
     """Ends a certificate: the next call with it is refused. Callers: OPERATOR."""
     ListCertificates: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.ListCertificatesRequest, _party_service_pb2.ListCertificatesResponse]
     """Certificates of a person, revoked ones included. Callers: OPERATOR; others only their own party."""
     CreatePublicKey: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.CreatePublicKeyRequest, _party_service_pb2.CreatePublicKeyResponse]
-    """Registers a signing key of a person. Callers: OPERATOR. Errors: RESOURCE_EXISTS where anybody has this key."""
+    """Proposes a signing key of a person: see ChangeService. Callers: OPERATOR. Errors: RESOURCE_EXISTS where anybody
+    has this key, or it is proposed already.
+    """
     RevokePublicKey: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.RevokePublicKeyRequest, _party_service_pb2.RevokePublicKeyResponse]
     """Ends a key: signatures by it no longer release money. Callers: OPERATOR; a person their own."""
     ListPublicKeys: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.ListPublicKeysRequest, _party_service_pb2.ListPublicKeysResponse]
     """Keys of a person, revoked ones included. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR; others only their own party."""
     CreateMandate: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.CreateMandateRequest, _party_service_pb2.CreateMandateResponse]
-    """Gives a person the right to sign. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where the person
-    does not hold the role.
+    """Proposes that a person may sign: see ChangeService. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID
+    where the person does not hold the role.
     """
     RevokeMandate: _grpc.UnaryUnaryMultiCallable[_party_service_pb2.RevokeMandateRequest, _party_service_pb2.RevokeMandateResponse]
     """Ends a mandate, for signatures already given too. Callers: OPERATOR."""
@@ -94,22 +97,25 @@ class PartyServiceAsyncStub(PartyServiceStub):
     ListPersons: _aio.UnaryUnaryMultiCallable[_party_service_pb2.ListPersonsRequest, _party_service_pb2.ListPersonsResponse]  # type: ignore[assignment]
     """Persons of a party. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR; others only their own party."""
     CreateCertificate: _aio.UnaryUnaryMultiCallable[_party_service_pb2.CreateCertificateRequest, _party_service_pb2.CreateCertificateResponse]  # type: ignore[assignment]
-    """Registers a client certificate of a person. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where
-    the certificate does not name this person.
+    """Registers a client certificate of a person; of one who only reads at once, of any other once another party
+    confirms it. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where the certificate does not name this
+    person.
     """
     RevokeCertificate: _aio.UnaryUnaryMultiCallable[_party_service_pb2.RevokeCertificateRequest, _party_service_pb2.RevokeCertificateResponse]  # type: ignore[assignment]
     """Ends a certificate: the next call with it is refused. Callers: OPERATOR."""
     ListCertificates: _aio.UnaryUnaryMultiCallable[_party_service_pb2.ListCertificatesRequest, _party_service_pb2.ListCertificatesResponse]  # type: ignore[assignment]
     """Certificates of a person, revoked ones included. Callers: OPERATOR; others only their own party."""
     CreatePublicKey: _aio.UnaryUnaryMultiCallable[_party_service_pb2.CreatePublicKeyRequest, _party_service_pb2.CreatePublicKeyResponse]  # type: ignore[assignment]
-    """Registers a signing key of a person. Callers: OPERATOR. Errors: RESOURCE_EXISTS where anybody has this key."""
+    """Proposes a signing key of a person: see ChangeService. Callers: OPERATOR. Errors: RESOURCE_EXISTS where anybody
+    has this key, or it is proposed already.
+    """
     RevokePublicKey: _aio.UnaryUnaryMultiCallable[_party_service_pb2.RevokePublicKeyRequest, _party_service_pb2.RevokePublicKeyResponse]  # type: ignore[assignment]
     """Ends a key: signatures by it no longer release money. Callers: OPERATOR; a person their own."""
     ListPublicKeys: _aio.UnaryUnaryMultiCallable[_party_service_pb2.ListPublicKeysRequest, _party_service_pb2.ListPublicKeysResponse]  # type: ignore[assignment]
     """Keys of a person, revoked ones included. Callers: OPERATOR, TRUSTEE_*, SUPERVISOR; others only their own party."""
     CreateMandate: _aio.UnaryUnaryMultiCallable[_party_service_pb2.CreateMandateRequest, _party_service_pb2.CreateMandateResponse]  # type: ignore[assignment]
-    """Gives a person the right to sign. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where the person
-    does not hold the role.
+    """Proposes that a person may sign: see ChangeService. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID
+    where the person does not hold the role.
     """
     RevokeMandate: _aio.UnaryUnaryMultiCallable[_party_service_pb2.RevokeMandateRequest, _party_service_pb2.RevokeMandateResponse]  # type: ignore[assignment]
     """Ends a mandate, for signatures already given too. Callers: OPERATOR."""
@@ -183,8 +189,9 @@ class PartyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _party_service_pb2.CreateCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_service_pb2.CreateCertificateResponse, _abc.Awaitable[_party_service_pb2.CreateCertificateResponse]]:
-        """Registers a client certificate of a person. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where
-        the certificate does not name this person.
+        """Registers a client certificate of a person; of one who only reads at once, of any other once another party
+        confirms it. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where the certificate does not name this
+        person.
         """
 
     @_abc_1.abstractmethod
@@ -209,7 +216,9 @@ class PartyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _party_service_pb2.CreatePublicKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_service_pb2.CreatePublicKeyResponse, _abc.Awaitable[_party_service_pb2.CreatePublicKeyResponse]]:
-        """Registers a signing key of a person. Callers: OPERATOR. Errors: RESOURCE_EXISTS where anybody has this key."""
+        """Proposes a signing key of a person: see ChangeService. Callers: OPERATOR. Errors: RESOURCE_EXISTS where anybody
+        has this key, or it is proposed already.
+        """
 
     @_abc_1.abstractmethod
     def RevokePublicKey(
@@ -233,8 +242,8 @@ class PartyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _party_service_pb2.CreateMandateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_service_pb2.CreateMandateResponse, _abc.Awaitable[_party_service_pb2.CreateMandateResponse]]:
-        """Gives a person the right to sign. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID where the person
-        does not hold the role.
+        """Proposes that a person may sign: see ChangeService. Callers: OPERATOR. Errors: RESOURCE_EXISTS; FIELD_INVALID
+        where the person does not hold the role.
         """
 
     @_abc_1.abstractmethod

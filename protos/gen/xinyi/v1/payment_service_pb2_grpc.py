@@ -190,7 +190,8 @@ class PaymentServiceServicer:
 
     def WatchPayments(self, request, context):
         """Every change of state of the caller's payments, in order, without end. Callers: all but OWNER. Start again
-        from the last `resume_token` received: nothing is lost, nothing comes twice.
+        from the last `resume_token` received: nothing is lost, nothing comes twice. DEADLINE_TOO_SHORT, every quarter of
+        an hour, means to do just that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -85,7 +85,8 @@ class PaymentServiceStub:
     """
     WatchPayments: _grpc.UnaryStreamMultiCallable[_payment_service_pb2.WatchPaymentsRequest, _payment_service_pb2.WatchPaymentsResponse]
     """Every change of state of the caller's payments, in order, without end. Callers: all but OWNER. Start again
-    from the last `resume_token` received: nothing is lost, nothing comes twice.
+    from the last `resume_token` received: nothing is lost, nothing comes twice. DEADLINE_TOO_SHORT, every quarter of
+    an hour, means to do just that.
     """
 
 @_typing.type_check_only
@@ -145,7 +146,8 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """
     WatchPayments: _aio.UnaryStreamMultiCallable[_payment_service_pb2.WatchPaymentsRequest, _payment_service_pb2.WatchPaymentsResponse]  # type: ignore[assignment]
     """Every change of state of the caller's payments, in order, without end. Callers: all but OWNER. Start again
-    from the last `resume_token` received: nothing is lost, nothing comes twice.
+    from the last `resume_token` received: nothing is lost, nothing comes twice. DEADLINE_TOO_SHORT, every quarter of
+    an hour, means to do just that.
     """
 
 class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -268,7 +270,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_payment_service_pb2.WatchPaymentsResponse], _abc.AsyncIterator[_payment_service_pb2.WatchPaymentsResponse]]:
         """Every change of state of the caller's payments, in order, without end. Callers: all but OWNER. Start again
-        from the last `resume_token` received: nothing is lost, nothing comes twice.
+        from the last `resume_token` received: nothing is lost, nothing comes twice. DEADLINE_TOO_SHORT, every quarter of
+        an hour, means to do just that.
         """
 
 def add_PaymentServiceServicer_to_server(servicer: PaymentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
