@@ -24,8 +24,8 @@ from gateway.bank.inbox import Inbox
 from gateway.cases.ageing import age_cases
 from gateway.cases.policy import CasePolicy, load_policy
 from gateway.clock import system_clock
-from gateway.disclosure.keeper import Keeper
 from gateway.disclosure.keys import LogKeys
+from gateway.disclosure.publisher import Publisher
 from gateway.disclosure.witnesses import load_witnesses
 from gateway.night import Nights
 from gateway.night.schedule import Schedule
@@ -83,7 +83,7 @@ class Gateway:
         inbox: what comes from them.
         inquirer: what they are asked.
         nights: what reconciles it.
-        keeper: what logs its disclosed lines.
+        publisher: what logs its disclosed lines.
         clock: its present moment.
     """
 
@@ -93,7 +93,7 @@ class Gateway:
     inbox: Inbox
     inquirer: Inquirer
     nights: Nights
-    keeper: Keeper
+    publisher: Publisher
     clock: Clock
 
     async def work(self) -> int:
@@ -143,11 +143,11 @@ async def running(
     """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
     store, banks = open_store(database_url), _banks(settings)
     nights = _nights(settings, store, clock)
-    keeper = _keeper(settings, store, clock)
+    publisher = _publisher(settings, store, clock)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     committer = Committer(store, clock, banks, settings.environment, settings.payment_ttl)
     writers, healthy = committer.writers(), health.aio.HealthServicer()
-    registrations = _services(store, clock, banks, nights, keeper, settings, writers)
+    registrations = _services(store, clock, banks, nights, publisher, settings, writers)
     rate = Rate(settings.party_calls_per_s, settings.party_burst)
     server, port = build_server(settings.listen, tls, store, clock, registrations, healthy, rate)
     trip = partial(_trip, healthy, set())
@@ -162,7 +162,7 @@ async def running(
                     Inbox(store, clock, banks),
                     Inquirer(store, clock, banks),
                     nights,
-                    keeper,
+                    publisher,
                     clock,
                 )
             finally:
@@ -188,8 +188,8 @@ async def serve(settings: Settings, database_url: str) -> None:
         # Apart from each other: a long night holds up no file to a bank.
         async with asyncio.TaskGroup() as both:
             both.create_task(_repeat("round", gateway.work, pause_s))
-            both.create_task(_repeat("log", gateway.keeper.log_all, _LOG_POLL_S))
-            both.create_task(_repeat("witnesses", gateway.keeper.ask_witnesses, _WITNESS_POLL_S))
+            both.create_task(_repeat("log", gateway.publisher.log_all, _LOG_POLL_S))
+            both.create_task(_repeat("witnesses", gateway.publisher.ask_witnesses, _WITNESS_POLL_S))
             both.create_task(_repeat("night", nights.run_due, _NIGHT_POLL_S))
             both.create_task(_repeat("cases", partial(_age, gateway, policy), _CASES_POLL_S))
 
@@ -227,10 +227,10 @@ def _nights(settings: Settings, store: Store, clock: Clock) -> Nights:
     )
 
 
-def _keeper(settings: Settings, store: Store, clock: Clock) -> Keeper:
+def _publisher(settings: Settings, store: Store, clock: Clock) -> Publisher:
     keys = LogKeys(settings.log_keys_dir, settings.log_origin)
     witnesses = () if settings.witnesses is None else load_witnesses(settings.witnesses)
-    return Keeper(store, clock, keys, settings.public_dir, witnesses)
+    return Publisher(store, clock, keys, settings.public_dir, witnesses)
 
 
 def _services(
@@ -238,7 +238,7 @@ def _services(
     clock: Clock,
     banks: Banks,
     nights: Nights,
-    keeper: Keeper,
+    publisher: Publisher,
     settings: Settings,
     writers: PaymentWriters,
 ) -> Sequence[Callable[[grpc.aio.Server], None]]:
@@ -253,7 +253,7 @@ def _services(
         partial(bank_grpc.add_BankServiceServicer_to_server, files),
         partial(
             disclosure_grpc.add_DisclosureServiceServicer_to_server,
-            DisclosureServicer(store, clock, keeper.witness_keys),
+            DisclosureServicer(store, clock, publisher.witness_keys),
         ),
         partial(
             reconciliation_grpc.add_ReconciliationServiceServicer_to_server,

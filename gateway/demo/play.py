@@ -91,7 +91,7 @@ async def _play(
             banking = Banking.open(settings.data_dir)
             script = Day(gateway, banking, Office(people), clock, day, progress.print, expect)
             await script.play()
-            await gateway.keeper.log_all()
+            await gateway.publisher.log_all()
             expect.at_least("付款笔数 · payments", script.payment_count, _PAYMENTS_WANTED)
             funds = await summarise(people)
             await check(people, funds, expect)

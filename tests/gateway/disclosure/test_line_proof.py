@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from gateway.disclosure.keeper import Keeper
 from gateway.disclosure.keys import LogKeys
 from gateway.disclosure.line_proof import check
 from gateway.disclosure.proving import prove_line
+from gateway.disclosure.publisher import Publisher
 from gateway.domain.errors import GatewayError, Reason
 from gateway.store import GATEWAY, Scope
 from gateway.transparency.merkle import ProofError
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def keeper(world: World, tmp_path: Path) -> Keeper:
+def publisher(world: World, tmp_path: Path) -> Publisher:
     keys = LogKeys(tmp_path / "keys", "log.example")
-    return Keeper(world.store, world.clock, keys, tmp_path / "public")
+    return Publisher(world.store, world.clock, keys, tmp_path / "public")
 
 
 async def proof(store: Store, fund_id: str, number: int, scope: Scope = GATEWAY) -> str:
@@ -36,12 +36,12 @@ async def proof(store: Store, fund_id: str, number: int, scope: Scope = GATEWAY)
 
 
 @pytest.fixture
-async def text(world: World, keeper: Keeper) -> str:
+async def text(world: World, publisher: Publisher) -> str:
     """The proof of the second of three lines."""
     await world.fund(opening_minor=5000)
     await world.line("f1", -1234, TODAY, summary="十一月垃圾袋", counterparty_name="欧阳小明")
     await world.line("f1", -5, TODAY)
-    await keeper.log_all()
+    await publisher.log_all()
     return await proof(world.store, "f1", 2)
 
 
@@ -53,10 +53,12 @@ async def test_it_shows_the_line_masked_and_proves_it(text: str) -> None:
     assert "小明" not in text
 
 
-async def test_it_holds_under_the_key_that_the_reader_brings(keeper: Keeper, text: str) -> None:
-    own = keeper.keys.signer("trustee")
+async def test_it_holds_under_the_key_that_the_reader_brings(
+    publisher: Publisher, text: str
+) -> None:
+    own = publisher.keys.signer("trustee")
     assert check(text, str(own.key)).pinned
-    stranger = NoteSigner(own.name, LogKeys(keeper.directory, "x").signer("y").private_key)
+    stranger = NoteSigner(own.name, LogKeys(publisher.directory, "x").signer("y").private_key)
     with pytest.raises(NoteError, match="trusted key"):
         check(text, str(stranger.key))
 

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.disclosure.keeper import Keeper
 from gateway.disclosure.keys import LogKeys
 from gateway.disclosure.line_proof import check
 from gateway.disclosure.proving import prove_line
+from gateway.disclosure.publisher import Publisher
 from gateway.disclosure.witnesses import WitnessAt, WitnessesError, load_witnesses
 from gateway.domain.errors import GatewayError, Reason
 from gateway.store import GATEWAY
@@ -51,8 +51,8 @@ async def answering(witness: Witness) -> AsyncIterator[WitnessAt]:
 
 
 @pytest.fixture
-async def keeper(world: World, tmp_path: Path) -> AsyncIterator[Keeper]:
-    """A keeper of a log with three lines, and a witness that it asks."""
+async def publisher(world: World, tmp_path: Path) -> AsyncIterator[Publisher]:
+    """A publisher of a log with three lines, and a witness that it asks."""
     keys = LogKeys(tmp_path / "keys", "log.example")
     (tmp_path / "seen").mkdir()
     log = keys.signer("trustee").key
@@ -60,54 +60,54 @@ async def keeper(world: World, tmp_path: Path) -> AsyncIterator[Keeper]:
         await world.fund(opening_minor=5000)
         await world.line("f1", -1, TODAY)
         await world.line("f1", -2, TODAY)
-        keeper = Keeper(world.store, world.clock, keys, tmp_path / "public", (at,))
-        await keeper.log_all()
-        yield keeper
+        publisher = Publisher(world.store, world.clock, keys, tmp_path / "public", (at,))
+        await publisher.log_all()
+        yield publisher
 
 
-def checkpoint(keeper: Keeper) -> str:
-    return (keeper.directory / "trustee" / "checkpoint").read_text()
+def checkpoint(publisher: Publisher) -> str:
+    return (publisher.directory / "trustee" / "checkpoint").read_text()
 
 
 async def test_each_tree_is_cosigned_once_and_published_with_it(
-    world: World, keeper: Keeper
+    world: World, publisher: Publisher
 ) -> None:
-    assert [await keeper.ask_witnesses() for _ in range(2)] == [1, 0]
-    assert open_note(parse_note(checkpoint(keeper)), [SUPERVISOR.key])
+    assert [await publisher.ask_witnesses() for _ in range(2)] == [1, 0]
+    assert open_note(parse_note(checkpoint(publisher)), [SUPERVISOR.key])
     await world.line("f1", -3, TODAY)
-    await keeper.log_all()
-    assert await keeper.ask_witnesses() == 1
-    assert open_note(parse_note(checkpoint(keeper)), [SUPERVISOR.key])
+    await publisher.log_all()
+    assert await publisher.ask_witnesses() == 1
+    assert open_note(parse_note(checkpoint(publisher)), [SUPERVISOR.key])
 
 
 async def test_a_proof_carries_the_cosignature_though_the_log_has_grown_since(
-    world: World, keeper: Keeper
+    world: World, publisher: Publisher
 ) -> None:
-    await keeper.ask_witnesses()
+    await publisher.ask_witnesses()
     await world.line("f1", -3, TODAY)
-    await keeper.log_all()
+    await publisher.log_all()
     async with world.store.snapshot(GATEWAY) as conn:
-        proof = await prove_line(conn, "f1", 2, keeper.witness_keys)
+        proof = await prove_line(conn, "f1", 2, publisher.witness_keys)
     checked = check(proof, witness_keys=[str(SUPERVISOR.key)])
     assert ([name for name, _ in checked.witnesses], checked.size) == (["witness.example/w"], 3)
 
 
 async def test_what_the_gateway_forgot_it_is_told_by_the_witness(
-    world: World, keeper: Keeper
+    world: World, publisher: Publisher
 ) -> None:
-    await keeper.ask_witnesses()
+    await publisher.ask_witnesses()
     async with world.store.engine.begin() as conn:
         await conn.execute(sa.text("DELETE FROM cosignatures"))
     await world.line("f1", -3, TODAY)
-    await keeper.log_all()
-    assert await keeper.ask_witnesses() == 1
+    await publisher.log_all()
+    assert await publisher.ask_witnesses() == 1
 
 
 async def test_a_database_cut_back_is_found_out_by_the_witness_alone(
-    world: World, keeper: Keeper, tmp_path: Path
+    world: World, publisher: Publisher, tmp_path: Path
 ) -> None:
     """Even if the public files were cut back with it."""
-    await keeper.ask_witnesses()
+    await publisher.ask_witnesses()
     async with world.store.engine.begin() as conn:
         for statement in (
             "DELETE FROM cosignatures",
@@ -119,15 +119,15 @@ async def test_a_database_cut_back_is_found_out_by_the_witness_alone(
             "UPDATE disclosed_lines SET summary = 'another' WHERE line_number = 3",
         ):
             await conn.execute(sa.text(statement))
-    elsewhere = replace(keeper, directory=tmp_path / "elsewhere")
+    elsewhere = replace(publisher, directory=tmp_path / "elsewhere")
     await elsewhere.log_all()
     with pytest.raises(GatewayError) as refused:
         await elsewhere.ask_witnesses()
     assert refused.value.reason is Reason.LOG_BROKEN
 
 
-async def test_a_witness_that_is_away_holds_up_nobody(world: World, keeper: Keeper) -> None:
-    away = replace(keeper, witnesses=(WitnessAt(SUPERVISOR.key, "http://127.0.0.1:1"),))
+async def test_a_witness_that_is_away_holds_up_nobody(world: World, publisher: Publisher) -> None:
+    away = replace(publisher, witnesses=(WitnessAt(SUPERVISOR.key, "http://127.0.0.1:1"),))
     assert await away.ask_witnesses() == 0
     await world.line("f1", -3, TODAY)
     assert await away.log_all() == 1

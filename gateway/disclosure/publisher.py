@@ -51,7 +51,7 @@ logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class Publisher:
     """Keeps every log of the gateway.
 
     Attributes:

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from gateway.disclosure import log
 from gateway.disclosure.entry import line_entry
-from gateway.disclosure.keeper import Keeper
 from gateway.disclosure.keys import LogKeys
 from gateway.disclosure.lines import shown
+from gateway.disclosure.publisher import Publisher
 from gateway.disclosure.verify_page import verify_page
 from gateway.domain.errors import GatewayError, Reason
 from gateway.store import GATEWAY
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def keeper(world: World, tmp_path: Path) -> Keeper:
-    return keeper_of(world, tmp_path)
+def publisher(world: World, tmp_path: Path) -> Publisher:
+    return publisher_of(world, tmp_path)
 
 
-def keeper_of(world: World, folder: Path) -> Keeper:
+def publisher_of(world: World, folder: Path) -> Publisher:
     keys = LogKeys(folder / "keys", "log.example")
-    return Keeper(world.store, world.clock, keys, folder / "public")
+    return Publisher(world.store, world.clock, keys, folder / "public")
 
 
 def read(folder: Path) -> tuple[Checkpoint, list[bytes]]:
@@ -68,12 +68,14 @@ async def change(world: World, statement: str) -> None:
         await conn.execute(sa.text(statement))
 
 
-async def test_each_line_is_logged_as_owners_are_shown_it(world: World, keeper: Keeper) -> None:
+async def test_each_line_is_logged_as_owners_are_shown_it(
+    world: World, publisher: Publisher
+) -> None:
     await world.fund(opening_minor=5000)
     await world.line("f1", -1234, TODAY, counterparty_name="欧阳小明")
-    assert await keeper.log_all() == 2
+    assert await publisher.log_all() == 2
 
-    checkpoint, entries = read(keeper.directory / "trustee")
+    checkpoint, entries = read(publisher.directory / "trustee")
 
     assert (checkpoint.origin, checkpoint.size) == ("log.example/trustee", 2)
     async with world.store.transaction(GATEWAY) as conn:
@@ -83,72 +85,72 @@ async def test_each_line_is_logged_as_owners_are_shown_it(world: World, keeper: 
             )
         )
         assert entries == [line_entry(shown(row), row.salt.bytes) for row in rows]
-    note = parse_note((keeper.directory / "trustee" / "checkpoint").read_text())
+    note = parse_note((publisher.directory / "trustee" / "checkpoint").read_text())
     assert open_note(note, [parse_key(await key_of(world))])
 
 
 async def test_the_page_that_checks_proofs_stands_beside_the_logs(
-    world: World, keeper: Keeper
+    world: World, publisher: Publisher
 ) -> None:
     await world.fund()
-    await keeper.log_all()
-    assert (keeper.directory / "verify.html").read_text() == verify_page()
+    await publisher.log_all()
+    assert (publisher.directory / "verify.html").read_text() == verify_page()
 
 
-async def test_nothing_new_leaves_everything_as_it_was(world: World, keeper: Keeper) -> None:
+async def test_nothing_new_leaves_everything_as_it_was(world: World, publisher: Publisher) -> None:
     await world.fund(opening_minor=5000)
-    await keeper.log_all()
-    before = (keeper.directory / "trustee" / "checkpoint").read_bytes()
-    assert await keeper.log_all() == 0
-    assert (keeper.directory / "trustee" / "checkpoint").read_bytes() == before
+    await publisher.log_all()
+    before = (publisher.directory / "trustee" / "checkpoint").read_bytes()
+    assert await publisher.log_all() == 0
+    assert (publisher.directory / "trustee" / "checkpoint").read_bytes() == before
 
 
-async def test_each_trust_company_has_a_log_of_its_own(world: World, keeper: Keeper) -> None:
+async def test_each_trust_company_has_a_log_of_its_own(world: World, publisher: Publisher) -> None:
     await world.fund("f1", 100, "trustee")
     await world.fund("f2", 200, "other")
     await world.fund("f3", 300, "other")
-    await keeper.log_all()
-    assert read(keeper.directory / "trustee")[0].size == 1
-    assert read(keeper.directory / "other")[0].size == 2
+    await publisher.log_all()
+    assert read(publisher.directory / "trustee")[0].size == 1
+    assert read(publisher.directory / "other")[0].size == 2
 
 
 async def test_a_line_whose_transaction_ends_late_is_not_missed(
-    world: World, keeper: Keeper
+    world: World, publisher: Publisher
 ) -> None:
     await world.fund("f1", 100)
     await world.fund("f2", 100)
-    await keeper.log_all()
+    await publisher.log_all()
     async with world.store.transaction(GATEWAY) as slow:
         # It has its number in the order of transactions, and nobody sees what it will do.
         await slow.execute(sa.text("SELECT pg_current_xact_id()"))
         await world.line("f1", 1, TODAY)
-        assert await keeper.log_all() == 0
-    assert await keeper.log_all() == 1
+        assert await publisher.log_all() == 0
+    assert await publisher.log_all() == 1
 
 
-async def test_keepers_at_the_same_time_log_each_line_once(world: World, tmp_path: Path) -> None:
+async def test_publishers_at_the_same_time_log_each_line_once(world: World, tmp_path: Path) -> None:
     await world.fund()
     for number in range(20):
         await world.line("f1", number + 1, TODAY)
-    keepers = [keeper_of(world, tmp_path) for _ in range(3)]
-    assert sum(await asyncio.gather(*(keeper.log_all() for keeper in keepers))) == 20
+    publishers = [publisher_of(world, tmp_path) for _ in range(3)]
+    assert sum(await asyncio.gather(*(publisher.log_all() for publisher in publishers))) == 20
     assert read(tmp_path / "public" / "trustee")[0].size == 20
 
 
 async def test_files_that_are_gone_are_made_again_from_the_database(
-    world: World, keeper: Keeper
+    world: World, publisher: Publisher
 ) -> None:
     await world.fund()
     for number in range(300):
         await world.line("f1", number + 1, TODAY)
         if number in {3, 255, 270}:
-            await keeper.log_all()
-    await keeper.log_all()
-    folder = keeper.directory / "trustee"
+            await publisher.log_all()
+    await publisher.log_all()
+    folder = publisher.directory / "trustee"
     before = read(folder)
     (folder / "checkpoint").unlink()
     (folder / Tile(0, 0, 256).path).unlink()
-    await keeper.publish_all()
+    await publisher.publish_all()
     assert read(folder) == before
 
 
@@ -164,48 +166,48 @@ async def test_files_that_are_gone_are_made_again_from_the_database(
     ],
 )
 async def test_a_tree_that_is_not_the_published_one_is_never_signed_for(
-    world: World, keeper: Keeper, damage: str
+    world: World, publisher: Publisher, damage: str
 ) -> None:
     await world.fund()
     for number in range(3):
         await world.line("f1", number + 1, TODAY)
-    await keeper.log_all()
+    await publisher.log_all()
     for statement in damage.split(";"):
         await change(world, statement)
     await world.line("f1", 99, TODAY)
-    before = (keeper.directory / "trustee" / "checkpoint").read_bytes()
+    before = (publisher.directory / "trustee" / "checkpoint").read_bytes()
 
     with pytest.raises(GatewayError) as refused:
-        await keeper.log_all()
+        await publisher.log_all()
 
     assert refused.value.reason is Reason.LOG_BROKEN
-    assert (keeper.directory / "trustee" / "checkpoint").read_bytes() == before
+    assert (publisher.directory / "trustee" / "checkpoint").read_bytes() == before
 
 
 async def test_another_key_does_not_go_on_with_a_log(
-    world: World, keeper: Keeper, tmp_path: Path
+    world: World, publisher: Publisher, tmp_path: Path
 ) -> None:
     await world.fund(opening_minor=1)
-    await keeper.log_all()
+    await publisher.log_all()
     (tmp_path / "keys" / "trustee.pem").unlink()
     await world.line("f1", 1, TODAY)
     with pytest.raises(GatewayError, match="another key"):
-        await keeper.log_all()
+        await publisher.log_all()
 
 
-async def test_the_key_s_file_is_for_its_owner_alone(world: World, keeper: Keeper) -> None:
+async def test_the_key_s_file_is_for_its_owner_alone(world: World, publisher: Publisher) -> None:
     await world.fund(opening_minor=1)
-    await keeper.log_all()
-    (key,) = keeper.keys.directory.iterdir()
+    await publisher.log_all()
+    (key,) = publisher.keys.directory.iterdir()
     assert key.stat().st_mode & 0o777 == 0o600
 
 
-async def test_roots_of_all_sizes_are_those_of_the_tree(world: World, keeper: Keeper) -> None:
+async def test_roots_of_all_sizes_are_those_of_the_tree(world: World, publisher: Publisher) -> None:
     await world.fund()
     for number in range(40):
         await world.line("f1", number + 1, TODAY)
-    await keeper.log_all()
-    _, entries = read(keeper.directory / "trustee")
+    await publisher.log_all()
+    _, entries = read(publisher.directory / "trustee")
     leaves = [leaf_hash(entry) for entry in entries]
     async with world.store.transaction(GATEWAY) as conn:
         for size in (1, 2, 7, 32, 39, 40):
