@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from xinyi.v1 import audit_service_pb2_grpc as audit_grpc
 from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
 from xinyi.v1 import disclosure_service_pb2_grpc as disclosure_grpc
 from xinyi.v1 import fund_service_pb2_grpc as fund_grpc
@@ -18,6 +19,10 @@ from xinyi.v1 import payment_service_pb2_grpc as payment_grpc
 from xinyi.v1 import reconciliation_service_pb2_grpc as reconciliation_grpc
 
 from adapters.reach import Banks
+from gateway.audit.entry import Deed, by_gateway
+from gateway.audit.keeper import Keeper
+from gateway.audit.log import append
+from gateway.audit.recorder import Recorder
 from gateway.bank.inbox import Inbox
 from gateway.cases.ageing import age_cases
 from gateway.cases.policy import CasePolicy, load_policy
@@ -28,6 +33,7 @@ from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
 from gateway.payments.outbox import Sender
 from gateway.registry import founding
+from gateway.rpc.audit import AuditServicer
 from gateway.rpc.bank import BankServicer
 from gateway.rpc.disclosure import DisclosureServicer
 from gateway.rpc.errors import causes, frames
@@ -52,6 +58,8 @@ if TYPE_CHECKING:
 
 _NIGHT_POLL_S: Final = 30.0
 """Pause between two looks whether the night is due."""
+_AUDIT_POLL_S: Final = 1.0
+"""Pause between two links of what the audit log has new."""
 _CASES_POLL_S: Final = 60.0
 """Pause between two looks which cases have become late."""
 
@@ -70,6 +78,8 @@ class Gateway:
         inquirer: what they are asked.
         nights: what reconciles it.
         clock: its present moment.
+        keeper: keeps the audit log whole.
+        recorder: writes what changed nothing into it.
     """
 
     store: Store
@@ -79,9 +89,17 @@ class Gateway:
     inquirer: Inquirer
     nights: Nights
     clock: Clock
+    keeper: Keeper
+    recorder: Recorder
 
     async def work(self) -> int:
-        """One round of what happens between calls; returns how much there was to do."""
+        """One round of what happens between calls; returns how much there was to do.
+
+        Nothing is done while the database lacks what was anchored: files of the banks wait too,
+        because they may answer what is lost.
+        """
+        if self.keeper.lost:
+            return 0
         sent = await self.sender.send_all()
         taken = await self.inbox.take_all()
         answered = await self.inquirer.ask_all()
@@ -121,23 +139,40 @@ async def running(
     """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
     store, banks = open_store(database_url), _banks(settings)
     nights = _nights(settings, store, clock)
+    keeper = Keeper(store, (settings.data_dir, *settings.anchor_dirs), clock)
+    recorder = Recorder(store, clock)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    registrations = _services(store, clock, banks, nights, settings)
-    server, port = build_server(settings.listen, tls, store, clock, registrations)
+    registrations = _services(store, clock, banks, nights, keeper, settings)
+    server, port = build_server(settings.listen, tls, store, clock, recorder, keeper, registrations)
+    await keeper.look()
+    recording = asyncio.create_task(recorder.run())
     await server.start()
     try:
         yield Gateway(
             store,
             port,
-            Sender(store, clock, banks, settings.answer_due),
+            Sender(store, clock, banks, settings.answer_due, keeper.secure),
             Inbox(store, clock, banks),
             Inquirer(store, clock, banks),
             nights,
             clock,
+            keeper,
+            recorder,
         )
     finally:
         await server.stop(GRACE_S)
+        recording.cancel()
+        await _end_audit(recorder, keeper)
         await store.close()
+
+
+async def _end_audit(recorder: Recorder, keeper: Keeper) -> None:
+    """Nothing is left unwritten or unlinked, if the database can still be reached."""
+    try:
+        await recorder.flush()
+        await keeper.keep()
+    except Exception as error:  # noqa: BLE001 - the gateway ends all the same
+        log.error("audit_not_ended", cause=causes(error))  # noqa: TRY400 - as in `_repeat`
 
 
 async def serve(settings: Settings, database_url: str) -> None:
@@ -148,10 +183,13 @@ async def serve(settings: Settings, database_url: str) -> None:
         policy = _case_policy(settings)
         pause_s = settings.poll_interval.total_seconds()
         # Apart from each other: a long night holds up no file to a bank.
-        async with asyncio.TaskGroup() as both:
-            both.create_task(_repeat("round", gateway.work, pause_s))
-            both.create_task(_repeat("night", nights.run_due, _NIGHT_POLL_S))
-            both.create_task(_repeat("cases", partial(_age, gateway, policy), _CASES_POLL_S))
+        whole = partial(_while_whole, gateway.keeper)
+        async with asyncio.TaskGroup() as all_of_it:
+            all_of_it.create_task(_repeat("audit", gateway.keeper.keep, _AUDIT_POLL_S))
+            all_of_it.create_task(_repeat("round", gateway.work, pause_s))
+            all_of_it.create_task(_repeat("night", whole(nights.run_due), _NIGHT_POLL_S))
+            ageing = whole(partial(_age, gateway, policy))
+            all_of_it.create_task(_repeat("cases", ageing, _CASES_POLL_S))
 
 
 async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
@@ -165,9 +203,24 @@ async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float)
         await asyncio.sleep(pause_s)
 
 
+def _while_whole(
+    keeper: Keeper, work: Callable[[], Awaitable[int]]
+) -> Callable[[], Awaitable[int]]:
+    """The same work, let be while the database lacks what was anchored."""
+
+    async def guarded() -> int:
+        return 0 if keeper.lost else await work()
+
+    return guarded
+
+
 async def _age(gateway: Gateway, policy: CasePolicy) -> int:
     async with gateway.store.transaction(GATEWAY) as conn:
-        return await age_cases(conn, policy, gateway.nights.rules, gateway.clock())
+        now = gateway.clock()
+        escalated = await age_cases(conn, policy, gateway.nights.rules, now)
+        if escalated:
+            await append(conn, [by_gateway(Deed.CASES_AGED, now)])
+        return escalated
 
 
 def _case_policy(settings: Settings) -> CasePolicy:
@@ -188,11 +241,18 @@ def _nights(settings: Settings, store: Store, clock: Clock) -> Nights:
 
 
 def _services(
-    store: Store, clock: Clock, banks: Banks, nights: Nights, settings: Settings
+    store: Store,
+    clock: Clock,
+    banks: Banks,
+    nights: Nights,
+    keeper: Keeper,
+    settings: Settings,
 ) -> Sequence[Callable[[grpc.aio.Server], None]]:
     payments = PaymentServicer(store, clock, banks, settings.environment, settings.payment_ttl)
     files = BankServicer(store, clock, banks, settings.answer_due)
+    audit = AuditServicer(store, clock, banks, keeper)
     return (
+        partial(audit_grpc.add_AuditServiceServicer_to_server, audit),
         partial(party_grpc.add_PartyServiceServicer_to_server, PartyServicer(store, clock)),
         partial(fund_grpc.add_FundServiceServicer_to_server, FundServicer(store, clock, banks)),
         partial(payment_grpc.add_PaymentServiceServicer_to_server, payments),

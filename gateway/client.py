@@ -27,6 +27,7 @@ from tenacity import (
     stop_after_attempt,
     wait_exponential_jitter,
 )
+from xinyi.v1.audit_service_pb2_grpc import AuditServiceStub
 from xinyi.v1.bank_service_pb2_grpc import BankServiceStub
 from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceStub
 from xinyi.v1.fund_service_pb2_grpc import FundServiceStub
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # as above
+    from xinyi.v1.audit_service_pb2_grpc import AuditServiceAsyncStub
     from xinyi.v1.bank_service_pb2_grpc import BankServiceAsyncStub
     from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceAsyncStub
     from xinyi.v1.fund_service_pb2_grpc import FundServiceAsyncStub
@@ -200,6 +202,7 @@ class Stubs:
     banks: BankServiceAsyncStub
     disclosure: DisclosureServiceAsyncStub
     reconciliation: ReconciliationServiceAsyncStub
+    audit: AuditServiceAsyncStub
 
 
 def connect(profile: Profile) -> grpc.aio.Channel:
@@ -231,6 +234,7 @@ def stubs(channel: grpc.aio.Channel) -> Stubs:
         banks=BankServiceStub(channel),
         disclosure=DisclosureServiceStub(channel),
         reconciliation=ReconciliationServiceStub(channel),
+        audit=AuditServiceStub(channel),
     )
 
 

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
         rules: the reconciliation's rules, a TOML or JSON file; None for the default rules.
         night_engine: where a night's shards are worked on: processes of this machine, or Ray.
         ray_address: of the Ray cluster; empty for Ray on this machine alone.
+        anchor_dirs: further places for the audit log's anchor, best on another disk or host: a list
+            in JSON, such as ``["/mnt/anchor"]``. Each holds the anchor of one gateway.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
     rules: Path | None = None
     night_engine: Literal["local", "ray"] = "local"
     ray_address: str = ""
+    anchor_dirs: tuple[Path, ...] = ()
     poll_interval: timedelta = timedelta(seconds=1)
 
     @property

@@ -3,6 +3,7 @@
 import typer
 
 from gateway.cli import (
+    audit,
     bank,
     case,
     estate,
@@ -46,6 +47,7 @@ app.add_typer(case.app, name="case", rich_help_panel=OPERATOR)
 app.add_typer(resolution.app, name="resolution", rich_help_panel=OPERATOR)
 app.add_typer(match.app, name="match", rich_help_panel=OPERATOR)
 app.add_typer(rule.app, name="rule", rich_help_panel=OPERATOR)
+app.add_typer(audit.app, name="audit", rich_help_panel=OPERATOR)
 app.add_typer(reconcile.app, name="reconcile", rich_help_panel=OPERATOR)
 remote(app, "whoami", EVERYONE)(party.whoami)
 app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     MATCH_UNEVEN = "MATCH_UNEVEN"
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    HISTORY_LOST = "HISTORY_LOST"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     INTERNAL = "INTERNAL"
 
@@ -131,6 +132,7 @@ MESSAGES_ZH: Mapping[Reason, str] = {
     Reason.MATCH_UNEVEN: "两侧金额不等、不属同一账户，或不构成匹配",
     Reason.DEADLINE_TOO_SHORT: "剩余时间不足以完成请求",
     Reason.LIMIT_EXCEEDED: "超出数量或大小限制",
+    Reason.HISTORY_LOST: "数据库缺少已锚定的记录（可能恢复自旧备份），付款已停止，须两方确认",
     Reason.STORE_UNAVAILABLE: "系统暂时无法处理，请用同一请求编号重试",
     Reason.INTERNAL: "系统内部错误，请联系运维",
 }

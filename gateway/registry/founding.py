@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from gateway.audit.entry import Deed, by_gateway
+from gateway.audit.log import append
 from gateway.domain.errors import GatewayError, Kind, Reason
 from gateway.domain.party import Role
 from gateway.registry import parties
@@ -65,3 +67,5 @@ async def found(store: Store, founder: Founder, now: datetime) -> None:
         await parties.create_certificate(
             conn, founder.party_id, founder.person_id, pem=founder.certificate_pem, now=now
         )
+        name = f"parties/{founder.party_id}/persons/{founder.person_id}"
+        await append(conn, [by_gateway(Deed.FOUNDED, now, name)])

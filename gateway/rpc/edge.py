@@ -25,9 +25,10 @@ from grpc_status import rpc_status
 
 from gateway.domain.errors import FieldViolation, GatewayError, Kind, Reason
 from gateway.domain.party import Identity, Role, parse_identity_uri
-from gateway.rpc.access import admit
+from gateway.rpc.access import admit, is_held
 from gateway.rpc.caller import Caller, set_caller
 from gateway.rpc.errors import reason_in, status_of
+from gateway.rpc.trail import Trail, begin, current_trail
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from protovalidate import Violation
 
+    from gateway.audit.keeper import Keeper
+    from gateway.audit.recorder import Recorder
     from gateway.clock import Clock
     from gateway.store import Store
 
@@ -78,9 +81,11 @@ class _Method:
 class Edge(grpc.aio.ServerInterceptor):
     """The one interceptor of the server."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, recorder: Recorder, keeper: Keeper) -> None:
         self._store = store
         self._clock = clock
+        self._recorder = recorder
+        self._keeper = keeper
 
     async def intercept_service(
         self,
@@ -124,6 +129,8 @@ class Edge(grpc.aio.ServerInterceptor):
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(call_id=token_hex(8), method=method)
         outcome = {"code": "CANCELLED", "reason": ""}
+        trail = Trail(method, context.peer(), self._clock())
+        begin(trail)
         try:
             async with _in_time(method, context):
                 await self._enter(method, context)
@@ -139,13 +146,18 @@ class Edge(grpc.aio.ServerInterceptor):
         finally:
             duration_ms = (monotonic_ns() - begun_ns) // 1_000_000
             _log.info("call", duration_ms=duration_ms, **outcome)
+            if entry := trail.entry_after(**outcome):
+                self._recorder.note(entry)
 
     async def _enter(self, method: str, context: Any) -> None:  # noqa: ANN401 - as above
         """Passes only a registered person, of whose roles one may call the method."""
         identity, fingerprint = _certificate(context.auth_context())
         structlog.contextvars.bind_contextvars(party=identity.party_id, person=identity.person_id)
+        current_trail().identify(identity, fingerprint)
         caller = await _registered(self._store, identity, fingerprint, self._clock())
         admit(method, caller.roles)
+        if is_held(method):
+            self._keeper.require_whole()
         set_caller(caller)
 
 
@@ -267,6 +279,7 @@ def _message(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
         message = parse(raw)
     except DecodeError:
         raise _malformed((FieldViolation("", "the bytes are no such message"),)) from None
+    current_trail().read(raw, message)
     violations = protovalidate.collect_violations(message)[:MAX_VIOLATIONS]
     if violations:
         raise _malformed(tuple(map(_violation, violations)))

@@ -10,8 +10,11 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 from google.rpc import status_pb2  # type: ignore[import-untyped] # it ships no stubs
 
+from gateway.audit.entry import OK
+from gateway.audit.log import append
 from gateway.domain.errors import GatewayError, Kind, Reason, invalid
-from gateway.rpc.errors import StoredRefusal, to_status
+from gateway.rpc.errors import CODES, StoredRefusal, to_status
+from gateway.rpc.trail import current_trail, resource_in
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -114,6 +117,8 @@ async def once_for(
             return response_type.FromString(stored)
         outcome = await _attempt(conn, work)
         await _store(conn, use, outcome)
+        await _record(conn, outcome)
+    current_trail().is_recorded = True
     # The refusal must be on disk before it is told: so it is raised behind the commit.
     if isinstance(outcome, GatewayError):
         raise outcome
@@ -169,3 +174,13 @@ async def _store(conn: AsyncConnection, use: _Use, outcome: Message | GatewayErr
             **{column: message.SerializeToString(deterministic=True)},
         )
     )
+
+
+async def _record(conn: AsyncConnection, outcome: Message | GatewayError) -> None:
+    """The audit log has the call if, and only if, its outcome is kept."""
+    trail = current_trail()
+    if isinstance(outcome, GatewayError):
+        entry = trail.entry(CODES[outcome.kind].name, outcome.reason)
+    else:
+        entry = trail.entry(OK, "", resource_in(outcome))
+    await append(conn, [entry])

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from gateway.audit.keeper import Keeper
+    from gateway.audit.recorder import Recorder
     from gateway.clock import Clock
     from gateway.store import Store
 
@@ -61,6 +63,8 @@ def build_server(
     tls: TlsFiles,
     store: Store,
     clock: Clock,
+    recorder: Recorder,
+    keeper: Keeper,
     registrations: Sequence[Callable[[grpc.aio.Server], None]],
 ) -> tuple[grpc.aio.Server, int]:
     """A server that is bound, not started.
@@ -70,6 +74,8 @@ def build_server(
         tls: the server's files, read now.
         store: where the edge looks up who is calling.
         clock: by which certificates run out.
+        recorder: where the edge notes what changed nothing.
+        keeper: says whether the database is whole.
         registrations: each adds a servicer, such as
             ``partial(add_PartyServiceServicer_to_server, PartyServicer(store, clock))``.
 
@@ -82,7 +88,9 @@ def build_server(
         RuntimeError: if the address is taken, or the files are no certificates.
     """
     server = grpc.aio.server(
-        interceptors=[Edge(store, clock)], options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        interceptors=[Edge(store, clock, recorder, keeper)],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=MAX_CALLS,
     )
     for register in registrations:
         register(server)

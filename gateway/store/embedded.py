@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def is_there(directory: Path) -> bool:
+    """Whether a server's data lies there; `start` would make an empty one elsewhere."""
+    return (directory / "PG_VERSION").exists()
+
+
 def start(directory: Path) -> str:
     """Starts the server of this data directory, or joins the one that runs, and returns its URL.
 

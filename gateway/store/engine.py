@@ -41,6 +41,11 @@ GATEWAY: Final = Scope(_EVERY_PARTY)
 """The gateway itself: the sender, the bank's files, the night, and the operator."""
 
 
+async def rebind(conn: AsyncConnection, scope: Scope) -> None:
+    """Binds the rest of a transaction to another scope."""
+    await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """The database, entered only by transactions that are bound to a scope."""
@@ -51,7 +56,7 @@ class Store:
     async def transaction(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits at the end of the block and rolls back on any exception."""
         async with self.engine.begin() as conn:
-            await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
+            await rebind(conn, scope)
             yield conn
 
     @asynccontextmanager
@@ -60,7 +65,7 @@ class Store:
         async with self.engine.connect() as conn:
             await conn.execution_options(isolation_level="REPEATABLE READ")
             async with conn.begin():
-                await conn.execute(_BIND, {"role": APPLICATION_ROLE, "party": scope.party_id})
+                await rebind(conn, scope)
                 yield conn
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from google.rpc import (  # type: ignore[import-untyped] # it ships no stubs
 )
 from grpc_status import rpc_status
 from xinyi.v1 import (
+    audit_service_pb2_grpc,
     bank_service_pb2_grpc,
     disclosure_service_pb2_grpc,
     fund_service_pb2_grpc,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 
 _SERVICES = (
+    audit_service_pb2_grpc,
     bank_service_pb2_grpc,
     disclosure_service_pb2_grpc,
     fund_service_pb2_grpc,

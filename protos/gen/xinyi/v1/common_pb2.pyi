@@ -199,6 +199,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A bank entry or line is matched, or less of it is open than the resolution takes."""
     ERROR_REASON_MATCH_UNEVEN: _ErrorReason.ValueType  # 45
     """Entries and lines do not come to the same, are of two accounts, or make no match."""
+    ERROR_REASON_HISTORY_LOST: _ErrorReason.ValueType  # 46
+    """The database lacks what was anchored outside of it, as after a restore from an older backup: nothing is paid
+    until two parties acknowledge what is lost. See AuditService.GetRollback.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. The name without its prefix is `ErrorInfo.reason`; `ErrorInfo.domain` is
@@ -297,6 +301,10 @@ ERROR_REASON_ITEM_NOT_OPEN: ErrorReason.ValueType  # 44
 """A bank entry or line is matched, or less of it is open than the resolution takes."""
 ERROR_REASON_MATCH_UNEVEN: ErrorReason.ValueType  # 45
 """Entries and lines do not come to the same, are of two accounts, or make no match."""
+ERROR_REASON_HISTORY_LOST: ErrorReason.ValueType  # 46
+"""The database lacks what was anchored outside of it, as after a restore from an older backup: nothing is paid
+until two parties acknowledge what is lost. See AuditService.GetRollback.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
