@@ -4,6 +4,7 @@ import typer
 
 from gateway.cli import (
     audit,
+    backup,
     bank,
     case,
     estate,
@@ -16,6 +17,7 @@ from gateway.cli import (
     payment,
     reconcile,
     resolution,
+    restore,
     rule,
     run,
     start,
@@ -48,6 +50,8 @@ app.add_typer(resolution.app, name="resolution", rich_help_panel=OPERATOR)
 app.add_typer(match.app, name="match", rich_help_panel=OPERATOR)
 app.add_typer(rule.app, name="rule", rich_help_panel=OPERATOR)
 app.add_typer(audit.app, name="audit", rich_help_panel=OPERATOR)
+app.add_typer(backup.app, name="backup", rich_help_panel=OPERATOR)
+app.add_typer(restore.app, name="restore", rich_help_panel=OPERATOR)
 app.add_typer(reconcile.app, name="reconcile", rich_help_panel=OPERATOR)
 remote(app, "whoami", EVERYONE)(party.whoami)
 app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)
