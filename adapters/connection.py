@@ -49,9 +49,9 @@ from adapters.transports.directory import (
 _ATTEMPTS: Final = 3
 _LONGEST_PAUSE_S: Final = 5.0
 _MOST_FILES: Final = 1000
-_SENT: Final = ".sent"
+SENT_MARK: Final = ".sent"
 """A mark beside the copy, there from before sending until it is certain that nothing was taken."""
-_DELIVERED: Final = ".delivered"
+DELIVERED_MARK: Final = ".delivered"
 """A mark beside the copy, there once the other side certainly has the file."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -272,9 +272,9 @@ class FileConnection:
         """
         name = outbound.name
         await asyncio.to_thread(place, outbound.content, self.audit / name)
-        delivered = self.audit / (name + _DELIVERED)
+        delivered = self.audit / (name + DELIVERED_MARK)
         if not await asyncio.to_thread(delivered.exists):
-            await self._deliver(outbound, self.audit / (name + _SENT))
+            await self._deliver(outbound, self.audit / (name + SENT_MARK))
             await asyncio.to_thread(place, b"", delivered)
         return Submitted(name, outbound.sha256, len(outbound.content), None)
 
@@ -378,7 +378,7 @@ class ChannelConnection:
         name = outbound.name
         await asyncio.to_thread(place, outbound.content, self.audit / name)
         try:
-            reply = await retrying(self._send)(outbound.content, self.audit / (name + _SENT))
+            reply = await retrying(self._send)(outbound.content, self.audit / (name + SENT_MARK))
             await asyncio.to_thread(_keep, reply, f"{name}.reply", self.audit)
             report = channel_xml.parse_reply(reply, self.profile, outbound.batch, at)
         except ParseError as wrong:

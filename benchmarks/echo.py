@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import grpc
 import uvloop
 from grpc_health.v1 import health
+from xinyi.v1 import payment_service_pb2 as pb
 
 from gateway.clock import system_clock
 from gateway.logs import log_to
@@ -17,11 +18,6 @@ from gateway.rpc import access
 from gateway.rpc.server import TlsFiles, _credentials, build_server
 from gateway.settings import Settings
 from gateway.store import open_store
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-from xinyi.v1 import payment_service_pb2 as pb
 
 PATH: Final = "/xinyi.benchmark.Echo/Echo"
 

@@ -26,7 +26,7 @@ from stdnum.iso7064 import mod_11_10
 from gateway.domain.party import Mandate, Role
 from gateway.domain.policy import Tier
 from gateway.pki import Validity, create_ca, issue_person, issue_server
-from gateway.registry import funds, parties
+from gateway.registry import parties
 from gateway.store import GATEWAY, embedded, open_store, schema
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from grpc_health.v1 import health
+from xinyi.v1 import audit_service_pb2_grpc as audit_grpc
 from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
 from xinyi.v1 import change_service_pb2_grpc as change_grpc
 from xinyi.v1 import disclosure_service_pb2_grpc as disclosure_grpc
@@ -20,6 +21,10 @@ from xinyi.v1 import payment_service_pb2_grpc as payment_grpc
 from xinyi.v1 import reconciliation_service_pb2_grpc as reconciliation_grpc
 
 from adapters.reach import Banks
+from gateway.audit.entry import Deed, by_gateway
+from gateway.audit.keeper import Keeper
+from gateway.audit.log import append
+from gateway.audit.recorder import Recorder
 from gateway.bank.inbox import Inbox
 from gateway.cases.ageing import age_cases
 from gateway.cases.policy import CasePolicy, load_policy
@@ -33,14 +38,16 @@ from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
 from gateway.payments.outbox import Sender
 from gateway.registry import founding
+from gateway.rpc.audit import AuditServicer
 from gateway.rpc.bank import BankServicer
 from gateway.rpc.change import ChangeServicer
 from gateway.rpc.disclosure import DisclosureServicer
+from gateway.rpc.edge import Edge
 from gateway.rpc.errors import causes, frames
 from gateway.rpc.fund import FundServicer
 from gateway.rpc.group import Committer
 from gateway.rpc.ledger import LedgerServicer
-from gateway.rpc.limits import Rate
+from gateway.rpc.limits import PartyLimits, Rate
 from gateway.rpc.party import PartyServicer
 from gateway.rpc.payment import PaymentServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
@@ -62,6 +69,8 @@ if TYPE_CHECKING:
 
 _NIGHT_POLL_S: Final = 30.0
 """Pause between two looks whether the night is due."""
+_AUDIT_POLL_S: Final = 1.0
+"""Pause between two links of what the audit log has new."""
 _CASES_POLL_S: Final = 60.0
 """Pause between two looks which cases have become late."""
 _LOG_POLL_S: Final = 1.0
@@ -85,6 +94,8 @@ class Gateway:
         nights: what reconciles it.
         publisher: what logs its disclosed lines.
         clock: its present moment.
+        keeper: keeps the audit log whole.
+        recorder: writes what changed nothing into it.
     """
 
     store: Store
@@ -95,9 +106,17 @@ class Gateway:
     nights: Nights
     publisher: Publisher
     clock: Clock
+    keeper: Keeper
+    recorder: Recorder
 
     async def work(self) -> int:
-        """One round of what happens between calls; returns how much there was to do."""
+        """One round of what happens between calls; returns how much there was to do.
+
+        Nothing is done while the database lacks what was anchored: files of the banks wait too,
+        because they may answer what is lost.
+        """
+        if self.keeper.lost:
+            return 0
         sent = await self.sender.send_all()
         taken = await self.inbox.take_all()
         answered = await self.inquirer.ask_all()
@@ -144,12 +163,18 @@ async def running(
     store, banks = open_store(database_url), _banks(settings)
     nights = _nights(settings, store, clock)
     publisher = _publisher(settings, store, clock)
+    keeper = Keeper(store, (settings.data_dir, *settings.anchor_dirs), clock)
+    recorder = Recorder(store, clock)
     tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     committer = Committer(store, clock, banks, settings.environment, settings.payment_ttl)
     writers, healthy = committer.writers(), health.aio.HealthServicer()
-    registrations = _services(store, clock, banks, nights, publisher, settings, writers)
+    parts = _Parts(store, clock, banks, nights, publisher, keeper, writers)
+    registrations = _services(parts, settings)
     rate = Rate(settings.party_calls_per_s, settings.party_burst)
-    server, port = build_server(settings.listen, tls, store, clock, registrations, healthy, rate)
+    edge = Edge(store, clock, PartyLimits(rate), recorder, keeper)
+    server, port = build_server(settings.listen, tls, edge, registrations, healthy)
+    await keeper.look()
+    recording = asyncio.create_task(recorder.run())
     trip = partial(_trip, healthy, set())
     try:
         async with writers.running(trip):
@@ -158,22 +183,35 @@ async def running(
                 yield Gateway(
                     store,
                     port,
-                    Sender(store, clock, banks, settings.answer_due),
+                    Sender(store, clock, banks, settings.answer_due, keeper.secure),
                     Inbox(store, clock, banks),
                     Inquirer(store, clock, banks),
                     nights,
                     publisher,
                     clock,
+                    keeper,
+                    recorder,
                 )
             finally:
                 await server.stop(GRACE_S)
     finally:
+        recording.cancel()
+        await _end_audit(recorder, keeper)
         await store.close()
 
 
 def _trip(healthy: health.aio.HealthServicer, telling: set[asyncio.Task[None]]) -> None:
     """Has nobody send calls here any more: what this process cannot write, another one can."""
     telling.add(asyncio.ensure_future(healthy.enter_graceful_shutdown()))
+
+
+async def _end_audit(recorder: Recorder, keeper: Keeper) -> None:
+    """Nothing is left unwritten or unlinked, if the database can still be reached."""
+    try:
+        await recorder.flush()
+        await keeper.keep()
+    except Exception as error:  # noqa: BLE001 - the gateway ends all the same
+        log.error("audit_not_ended", cause=causes(error))  # noqa: TRY400 - as in `_repeat`
 
 
 async def serve(settings: Settings, database_url: str) -> None:
@@ -186,12 +224,17 @@ async def serve(settings: Settings, database_url: str) -> None:
         policy = _case_policy(settings)
         pause_s = settings.poll_interval.total_seconds()
         # Apart from each other: a long night holds up no file to a bank.
-        async with asyncio.TaskGroup() as both:
-            both.create_task(_repeat("round", gateway.work, pause_s))
-            both.create_task(_repeat("log", gateway.publisher.log_all, _LOG_POLL_S))
-            both.create_task(_repeat("witnesses", gateway.publisher.ask_witnesses, _WITNESS_POLL_S))
-            both.create_task(_repeat("night", nights.run_due, _NIGHT_POLL_S))
-            both.create_task(_repeat("cases", partial(_age, gateway, policy), _CASES_POLL_S))
+        whole = partial(_while_whole, gateway.keeper)
+        publish = whole(gateway.publisher.log_all)
+        async with asyncio.TaskGroup() as all_of_it:
+            all_of_it.create_task(_repeat("audit", gateway.keeper.keep, _AUDIT_POLL_S))
+            all_of_it.create_task(_repeat("round", gateway.work, pause_s))
+            all_of_it.create_task(_repeat("log", publish, _LOG_POLL_S))
+            ask = whole(gateway.publisher.ask_witnesses)
+            all_of_it.create_task(_repeat("witnesses", ask, _WITNESS_POLL_S))
+            all_of_it.create_task(_repeat("night", whole(nights.run_due), _NIGHT_POLL_S))
+            ageing = whole(partial(_age, gateway, policy))
+            all_of_it.create_task(_repeat("cases", ageing, _CASES_POLL_S))
 
 
 async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
@@ -205,9 +248,24 @@ async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float)
         await asyncio.sleep(pause_s)
 
 
+def _while_whole(
+    keeper: Keeper, work: Callable[[], Awaitable[int]]
+) -> Callable[[], Awaitable[int]]:
+    """The same work, let be while the database lacks what was anchored."""
+
+    async def guarded() -> int:
+        return 0 if keeper.lost else await work()
+
+    return guarded
+
+
 async def _age(gateway: Gateway, policy: CasePolicy) -> int:
     async with gateway.store.transaction(GATEWAY) as conn:
-        return await age_cases(conn, policy, gateway.nights.rules, gateway.clock())
+        now = gateway.clock()
+        escalated = await age_cases(conn, policy, gateway.nights.rules, now)
+        if escalated:
+            await append(conn, [by_gateway(Deed.CASES_AGED, now)])
+        return escalated
 
 
 def _case_policy(settings: Settings) -> CasePolicy:
@@ -233,18 +291,26 @@ def _publisher(settings: Settings, store: Store, clock: Clock) -> Publisher:
     return Publisher(store, clock, keys, settings.public_dir, witnesses)
 
 
-def _services(
-    store: Store,
-    clock: Clock,
-    banks: Banks,
-    nights: Nights,
-    publisher: Publisher,
-    settings: Settings,
-    writers: PaymentWriters,
-) -> Sequence[Callable[[grpc.aio.Server], None]]:
-    payments = PaymentServicer(store, clock, banks, settings.payment_ttl, writers)
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the services are made of."""
+
+    store: Store
+    clock: Clock
+    banks: Banks
+    nights: Nights
+    publisher: Publisher
+    keeper: Keeper
+    writers: PaymentWriters
+
+
+def _services(parts: _Parts, settings: Settings) -> Sequence[Callable[[grpc.aio.Server], None]]:
+    store, clock, banks = parts.store, parts.clock, parts.banks
+    payments = PaymentServicer(store, clock, banks, settings.payment_ttl, parts.writers)
     files = BankServicer(store, clock, banks, settings.answer_due)
+    audit = AuditServicer(store, clock, banks, parts.keeper)
     return (
+        partial(audit_grpc.add_AuditServiceServicer_to_server, audit),
         partial(party_grpc.add_PartyServiceServicer_to_server, PartyServicer(store, clock)),
         partial(change_grpc.add_ChangeServiceServicer_to_server, ChangeServicer(store, clock)),
         partial(fund_grpc.add_FundServiceServicer_to_server, FundServicer(store, clock, banks)),
@@ -253,10 +319,10 @@ def _services(
         partial(bank_grpc.add_BankServiceServicer_to_server, files),
         partial(
             disclosure_grpc.add_DisclosureServiceServicer_to_server,
-            DisclosureServicer(store, clock, publisher.witness_keys),
+            DisclosureServicer(store, clock, parts.publisher.witness_keys),
         ),
         partial(
             reconciliation_grpc.add_ReconciliationServiceServicer_to_server,
-            ReconciliationServicer(store, clock, nights, _case_policy(settings)),
+            ReconciliationServicer(store, clock, parts.nights, _case_policy(settings)),
         ),
     )

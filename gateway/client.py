@@ -29,6 +29,7 @@ from tenacity import (
     stop_after_attempt,
     wait_exponential_jitter,
 )
+from xinyi.v1.audit_service_pb2_grpc import AuditServiceStub
 from xinyi.v1.bank_service_pb2_grpc import BankServiceStub
 from xinyi.v1.change_service_pb2 import Change, ChangeRef, ConfirmChangesRequest
 from xinyi.v1.change_service_pb2_grpc import ChangeServiceStub
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # as above
+    from xinyi.v1.audit_service_pb2_grpc import AuditServiceAsyncStub
     from xinyi.v1.bank_service_pb2_grpc import BankServiceAsyncStub
     from xinyi.v1.change_service_pb2_grpc import ChangeServiceAsyncStub
     from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceAsyncStub
@@ -214,6 +216,7 @@ class Stubs:
     disclosure: DisclosureServiceAsyncStub
     reconciliation: ReconciliationServiceAsyncStub
     changes: ChangeServiceAsyncStub
+    audit: AuditServiceAsyncStub
 
 
 def connect(profile: Profile) -> grpc.aio.Channel:
@@ -246,6 +249,7 @@ def stubs(channel: grpc.aio.Channel) -> Stubs:
         disclosure=DisclosureServiceStub(channel),
         reconciliation=ReconciliationServiceStub(channel),
         changes=ChangeServiceStub(channel),
+        audit=AuditServiceStub(channel),
     )
 
 

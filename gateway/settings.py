@@ -44,6 +44,8 @@ class Settings(BaseSettings):
         log_origin: how the names of the logs of disclosed lines begin, such as
             ``trust.example/xinyi``; the trust company's id follows. A log keeps its name for ever.
         witnesses: the witnesses of these logs, a TOML file; None for none.
+        anchor_dirs: further places for the audit log's anchor, best on another disk or host: a list
+            in JSON, such as ``["/mnt/anchor"]``. Each holds the anchor of one gateway.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
     """
 
@@ -69,6 +71,7 @@ class Settings(BaseSettings):
     ray_address: str = ""
     log_origin: str = Field(default="xinyi.localhost", pattern=r"^[a-z0-9][a-z0-9./-]{0,200}$")
     witnesses: Path | None = None
+    anchor_dirs: tuple[Path, ...] = ()
     poll_interval: timedelta = timedelta(seconds=1)
 
     @property

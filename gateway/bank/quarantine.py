@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql as pg
 
+from gateway.audit.entry import Deed, by_gateway
+from gateway.audit.log import append
 from gateway.bank.inbound import BankFile, Imported, read, take_in
 from gateway.domain.errors import GatewayError, Kind, not_found
 from gateway.store import GATEWAY
@@ -34,10 +37,24 @@ async def import_file(store: Store, file: BankFile, banks: Banks, now: datetime)
     try:
         content = await asyncio.to_thread(read, file, banks)
         async with store.transaction(GATEWAY) as conn:
-            return await take_in(conn, file, content, banks, now)
+            imported = await take_in(conn, file, content, banks, now)
+            await append(conn, [by_gateway(Deed.FILE_TAKEN_IN, now, digest=file.digest)])
+            return imported
     except GatewayError as refusal:
         await put(store, file, refusal, now)
+        if refusal.kind is Kind.PRECONDITION:
+            await _record_refusal(store, file, refusal, now)
         raise
+
+
+async def _record_refusal(
+    store: Store, file: BankFile, refusal: GatewayError, now: datetime
+) -> None:
+    name = f"quarantinedFiles/{file.digest}"
+    entry = by_gateway(Deed.FILE_TAKEN_IN, now, name, digest=file.digest)
+    refused = replace(entry, code="FAILED_PRECONDITION", reason=refusal.reason.value)
+    async with store.transaction(GATEWAY) as conn:
+        await append(conn, [refused])
 
 
 async def put(store: Store, file: BankFile, refusal: GatewayError, now: datetime) -> None:

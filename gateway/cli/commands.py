@@ -3,6 +3,8 @@
 import typer
 
 from gateway.cli import (
+    audit,
+    backup,
     bank,
     case,
     change,
@@ -18,6 +20,7 @@ from gateway.cli import (
     proof,
     reconcile,
     resolution,
+    restore,
     rule,
     run,
     start,
@@ -59,6 +62,9 @@ app.add_typer(case.app, name="case", rich_help_panel=OPERATOR)
 app.add_typer(resolution.app, name="resolution", rich_help_panel=OPERATOR)
 app.add_typer(match.app, name="match", rich_help_panel=OPERATOR)
 app.add_typer(rule.app, name="rule", rich_help_panel=OPERATOR)
+app.add_typer(audit.app, name="audit", rich_help_panel=OPERATOR)
+app.add_typer(backup.app, name="backup", rich_help_panel=OPERATOR)
+app.add_typer(restore.app, name="restore", rich_help_panel=OPERATOR)
 app.add_typer(reconcile.app, name="reconcile", rich_help_panel=OPERATOR)
 remote(app, "whoami", EVERYONE)(party.whoami)
 app.add_typer(witness.app, name="witness", rich_help_panel=SUPERVISOR)

@@ -1,6 +1,6 @@
 """The contract's values as text."""
 
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from typing import Final, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -43,6 +43,16 @@ def day(said: _NumberedDay) -> str:
 def to_day(value: date | None) -> Date | None:
     """A calendar day in the contract's form."""
     return value and Date(year=value.year, month=value.month, day=value.day)
+
+
+def start_of(value: date | None, *, days_later: int = 0) -> Timestamp | None:
+    """The moment in which a day begins in Beijing, or a later one."""
+    if value is None:
+        return None
+    begin = datetime.combine(value + timedelta(days=days_later), time(), BANK_ZONE)
+    said = Timestamp()
+    said.FromDatetime(begin)
+    return said
 
 
 def moment(said: Timestamp) -> str:

@@ -87,6 +87,7 @@ class Reason(StrEnum):
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     RATE_EXCEEDED = "RATE_EXCEEDED"
+    HISTORY_LOST = "HISTORY_LOST"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     INTERNAL = "INTERNAL"
 
@@ -139,6 +140,7 @@ MESSAGES_ZH: Mapping[Reason, str] = {
     Reason.DEADLINE_TOO_SHORT: "剩余时间不足以完成请求",
     Reason.LIMIT_EXCEEDED: "超出数量或大小限制",
     Reason.RATE_EXCEEDED: "本机构调用过于频繁，请稍后重试",
+    Reason.HISTORY_LOST: "数据库缺少已锚定的记录（可能恢复自旧备份），付款已停止，须两方确认",
     Reason.STORE_UNAVAILABLE: "系统暂时无法处理，请用同一请求编号重试",
     Reason.INTERNAL: "系统内部错误，请联系运维",
 }

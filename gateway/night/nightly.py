@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from gateway.audit.entry import Deed, by_gateway
+from gateway.audit.log import append
 from gateway.clock import bank_date
 from gateway.domain.errors import Reason, invalid
 from gateway.night import record, snapshot, writing
@@ -122,6 +124,7 @@ class Nights:
             if dead is not None and manifest is not None:
                 lease = Lease(dead.run_id, owner)
                 await record.take_over(conn, lease)
+                await self._audit(conn, Deed.NIGHT_BEGUN, lease)
                 log.info("night_resumed", run=lease.run_id)
                 return _Begun(lease, self._archive(lease), manifest.demoted, manifest)
             lease = Lease(run_id, owner)
@@ -136,6 +139,7 @@ class Nights:
                 demoted=demoted,
                 now=now,
             )
+            await self._audit(conn, Deed.NIGHT_BEGUN, lease)
         if demoted:
             log.warning("rules_demoted", run=run_id, rules=demoted)
         return _Begun(lease, self._archive(lease), demoted, None)
@@ -174,6 +178,10 @@ class Nights:
             await self._write_all(begun, manifest, solved)
         async with self.store.transaction(GATEWAY) as conn:
             await record.finish(conn, begun.lease, self.clock())
+            await self._audit(conn, Deed.NIGHT_ENDED, begun.lease)
+
+    async def _audit(self, conn: AsyncConnection, deed: Deed, lease: Lease) -> None:
+        await append(conn, [by_gateway(deed, self.clock(), f"runs/{lease.run_id}")])
 
     def _keep(self, begun: _Begun, day: date) -> Manifest:
         return snapshot.keep(
@@ -264,6 +272,7 @@ class Nights:
     async def _fail(self, lease: Lease) -> None:
         async with self.store.transaction(GATEWAY) as conn:
             await record.fail(conn, lease, self.clock())
+            await self._audit(conn, Deed.NIGHT_BROKEN, lease)
 
 
 def _result(archive: Archive, number: int) -> Files | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 import structlog
 
+from gateway.audit.entry import Deed, by_gateway
+from gateway.audit.log import append
 from gateway.domain.errors import GatewayError
 from gateway.domain.payment import Event, State, reserves_money
 from gateway.ledger.writer import lock_fund
@@ -43,6 +45,8 @@ async def expire(store: Store, banks: Banks, now: datetime) -> int:
         try:
             async with store.transaction(EVERYTHING) as conn:
                 await end(conn, fund_id, payment_id, ending, banks)
+                name = f"funds/{fund_id}/payments/{payment_id}"
+                await append(conn, [by_gateway(Deed.PAYMENT_EXPIRED, now, name)])
             ended += 1
         except GatewayError as refusal:
             # Signed, refused or withdrawn since it was read.
@@ -69,6 +73,8 @@ async def lose_track(store: Store, now: datetime) -> int:
                 change = Change(Event.LOSE_TRACK, GATEWAY, now, "no answer in time")
                 lost += await outcome.lose_track(conn, payment, change)
             await mark(conn, transmission, answer_due_at=None)
+            name = f"funds/{transmission.fund_id}/transmissions/{transmission_id}"
+            await append(conn, [by_gateway(Deed.TRACK_LOST, now, name)])
     return lost
 
 

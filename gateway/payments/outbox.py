@@ -16,6 +16,8 @@ import structlog
 
 from adapters.connection import NotSentError, OutcomeUnknownError, RefusedError
 from adapters.transports.directory import NameTakenError, NotPlacedError
+from gateway.audit.entry import Deed, by_gateway
+from gateway.audit.log import append
 from gateway.domain.payment import Event, State
 from gateway.ledger.writer import lock_fund
 from gateway.payments.answers import apply_report
@@ -35,7 +37,7 @@ from gateway.store import GATEWAY as EVERYTHING
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -75,12 +77,14 @@ class Sender:
         clock: the present moment.
         banks: how each bank is reached, and what it wants.
         answer_due: how long the bank may take to answer.
+        secure: anchors what is on record; nothing is handed over before.
     """
 
     store: Store
     clock: Clock
     banks: Banks
     answer_due: timedelta
+    secure: Callable[[], Awaitable[None]]
 
     async def send_all(self) -> int:
         """Hands over what is due; returns how many files. One that fails holds up no other."""
@@ -112,6 +116,7 @@ class Sender:
             job = await self._begin(conn, transmission_id)
         if job is None:
             return False
+        await self.secure()
         try:
             submitted = await job.connection.submit(job.outbound, self.clock())
         except (NotSentError, NotPlacedError) as error:
@@ -152,7 +157,14 @@ class Sender:
             attempt_count=transmission.attempt_count + 1,
             next_attempt_at=self.clock() + _LEASE,
         )
+        await self._audit(conn, Deed.FILE_SENDING, transmission, outbound)
         return Job(transmission, connection, outbound)
+
+    async def _audit(
+        self, conn: AsyncConnection, deed: Deed, transmission: Row, outbound: Outbound
+    ) -> None:
+        name = f"funds/{transmission.fund_id}/transmissions/{transmission.transmission_id}"
+        await append(conn, [by_gateway(deed, self.clock(), name, digest=outbound.sha256)])
 
     def _is_due(self, transmission: Row) -> bool:
         due_at = transmission.next_attempt_at or transmission.created_at
@@ -202,6 +214,7 @@ class Sender:
         async with self.store.transaction(EVERYTHING) as conn:
             await lock_fund(conn, job.transmission.fund_id)
             await record_delivery(conn, job.transmission, submitted.name, submitted.sha256, now)
+            await self._audit(conn, Deed.FILE_SENT, job.transmission, job.outbound)
             profile = job.connection.profile
             await mark(
                 conn,
@@ -220,6 +233,7 @@ class Sender:
         async with self.store.transaction(EVERYTHING) as conn:
             await lock_fund(conn, job.transmission.fund_id)
             await _name_carrier(conn, job.transmission, name, digest, now)
+            await self._audit(conn, Deed.FILE_IN_DOUBT, job.transmission, job.outbound)
             for payment in await payments_of(conn, job.transmission):
                 await lose_track(conn, payment, Change(Event.LOSE_TRACK, GATEWAY, now, told))
             await mark(

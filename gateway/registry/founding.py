@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from gateway.audit.entry import Deed, by_gateway
+from gateway.audit.log import append
 from gateway.domain.errors import GatewayError, Kind, Reason
 from gateway.domain.party import Role
 from gateway.registry import parties
@@ -72,3 +74,4 @@ async def found(store: Store, founder: Founder, now: datetime) -> None:
         )
         actor = Actor(name, founder.party_id, founder.person_id, founder.natural_person)
         await record_founding(conn, draft, actor, now)
+        await append(conn, [by_gateway(Deed.FOUNDED, now, name)])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.domain.errors import Reason, denied
 from gateway.domain.party import Role
+from gateway.rpc.trail import changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,6 +160,14 @@ METHODS: Final[Mapping[str, frozenset[Role]]] = {
             "ImportResolutions": _DESK,
         },
     ),
+    **_service(
+        "AuditService",
+        {
+            "ListAuditEntries": _OFFICE,
+            "GetRollback": _OFFICE,
+            "AcknowledgeRollback": frozenset({_OPERATOR, _CHECKER, _SUPERVISOR}),
+        },
+    ),
 }
 """Full method name to the roles of which the caller must hold one; from the contract's comments."""
 
@@ -171,3 +180,20 @@ def admit(method: str, roles: frozenset[Role]) -> None:
     """
     if roles.isdisjoint(METHODS.get(method, frozenset())):
         raise denied(Reason.ROLE_NOT_ALLOWED, f"no role of yours may call {method}", method=method)
+
+
+_OF_MONEY: Final = tuple(
+    f"/xinyi.v1.{name}/"
+    for name in ("PaymentService", "LedgerService", "BankService", "ReconciliationService")
+)
+
+
+def is_held(method: str) -> bool:
+    """Whether nobody may call the method while the database lacks what was anchored.
+
+    That is whatever would move money or change the books on top of what is lost, and the files for
+    a bank. Reads go on, and so does the register: keys can be revoked, and who has to acknowledge
+    the loss can be registered again.
+    """
+    hands_out = method.endswith("/GetTransmissionFile")
+    return method.startswith(_OF_MONEY) and (changes(method) or hands_out)

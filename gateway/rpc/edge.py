@@ -21,10 +21,11 @@ from grpc_status import rpc_status
 
 from gateway.domain.errors import FieldViolation, GatewayError, Kind, Reason
 from gateway.rpc import limits
-from gateway.rpc.access import admit
+from gateway.rpc.access import admit, is_held
 from gateway.rpc.caller import set_caller
 from gateway.rpc.errors import reason_in, status_of
 from gateway.rpc.identity import Proof, Register, proved
+from gateway.rpc.trail import Trail, begin, current_trail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from protovalidate import Violation
 
+    from gateway.audit.keeper import Keeper
+    from gateway.audit.recorder import Recorder
     from gateway.clock import Clock
     from gateway.rpc.limits import PartyLimits
     from gateway.store import Store
@@ -64,9 +67,14 @@ class _Method:
 class Edge(grpc.aio.ServerInterceptor):
     """The one interceptor of the server."""
 
-    def __init__(self, store: Store, clock: Clock, parties: PartyLimits) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, parties: PartyLimits, recorder: Recorder, keeper: Keeper
+    ) -> None:
         self._register = Register(store, clock)
+        self._clock = clock
         self._parties = parties
+        self._recorder = recorder
+        self._keeper = keeper
 
     async def intercept_service(
         self,
@@ -113,6 +121,8 @@ class Edge(grpc.aio.ServerInterceptor):
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(call_id=token_hex(8), method=method)
         outcome = {"code": "CANCELLED", "reason": ""}
+        trail = Trail(method, context.peer(), self._clock())
+        begin(trail)
         try:
             async with limits.in_time(method, context):
                 proof = proved(context.auth_context())
@@ -131,13 +141,18 @@ class Edge(grpc.aio.ServerInterceptor):
         finally:
             duration_ms = (monotonic_ns() - begun_ns) // 1_000_000
             _log.info("call", duration_ms=duration_ms, **outcome)
+            if entry := trail.entry_after(**outcome):
+                self._recorder.note(entry)
 
     async def _enter(self, method: str, proof: Proof) -> None:
         """Passes only a registered person, of whose roles one may call the method."""
         identity = proof.identity
         structlog.contextvars.bind_contextvars(party=identity.party_id, person=identity.person_id)
+        current_trail().identify(identity, proof.fingerprint)
         caller = await self._register.caller(proof)
         admit(method, caller.roles)
+        if is_held(method):
+            self._keeper.require_whole()
         set_caller(caller)
 
 
@@ -168,6 +183,7 @@ def _message(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
         message = parse(raw)
     except DecodeError:
         raise _malformed((FieldViolation("", "the bytes are no such message"),)) from None
+    current_trail().read(raw, message)
     violations = protovalidate.collect_violations(message)[:MAX_VIOLATIONS]
     if violations:
         raise _malformed(tuple(map(_violation, violations)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gateway.domain.errors import GatewayError
@@ -12,7 +12,8 @@ from gateway.payments.signatures import verify_ahead
 from gateway.payments.submit import Terms
 from gateway.payments.writers import Writers
 from gateway.rpc.errors import StoredRefusal, passes
-from gateway.rpc.once import find, keep, told_again
+from gateway.rpc.once import find, is_lasting, keep, record, told_again
+from gateway.rpc.trail import current_trail
 from gateway.store import scope_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.payments.docket import Order
     from gateway.payments.group import Done, Outcome
     from gateway.rpc.once import Key, Parser, Use
+    from gateway.rpc.trail import Trail
     from gateway.store import Store
 
 
@@ -39,12 +41,14 @@ class Item:
         order: what is to be done.
         response_type: class of the answer.
         answer: makes it.
+        trail: what the audit log is told of it.
     """
 
     use: Use
     order: Order
     response_type: Parser[Message]
     answer: Callable[[Done], Message]
+    trail: Trail = field(default_factory=current_trail)
 
     @property
     def weight(self) -> int:
@@ -96,11 +100,15 @@ class Committer:
         ]
         await verify_ahead(self.store, envelopes)
         scope = scope_of(item.use.party_id for item in items)
+        recorded: list[Trail] = []
         async with self.store.transaction(scope) as conn:
-            return await self._decide(conn, items)
+            answers = await self._decide(conn, items, recorded)
+        for trail in recorded:
+            trail.is_recorded = True
+        return answers
 
     async def _decide(
-        self, conn: AsyncConnection, items: Sequence[Item]
+        self, conn: AsyncConnection, items: Sequence[Item], recorded: list[Trail]
     ) -> list[Message | Exception]:
         stored = await find(conn, [item.use for item in items])
         fresh = [item for item in items if item.key not in stored]
@@ -109,7 +117,10 @@ class Committer:
         answers = {
             item.key: _answer(item, outcome) for item, outcome in zip(fresh, outcomes, strict=True)
         }
-        await keep(conn, [(item.use, answers[item.key]) for item in fresh])
+        lasting = [item for item in fresh if is_lasting(answers[item.key])]
+        await keep(conn, [(item.use, answers[item.key]) for item in lasting])
+        await record(conn, [(item.trail, answers[item.key]) for item in lasting])
+        recorded += [item.trail for item in lasting]
         return [
             answers[item.key] if item.key in answers else _again(item, stored[item.key])
             for item in items

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 from google.protobuf.message import Message
 from google.rpc import status_pb2  # type: ignore[import-untyped] # it ships no stubs
 
+from gateway.audit.entry import OK
+from gateway.audit.log import append
 from gateway.domain.errors import GatewayError, Kind, Reason, invalid
-from gateway.rpc.errors import StoredRefusal, to_status
+from gateway.rpc.errors import CODES, StoredRefusal, to_status
+from gateway.rpc.trail import current_trail, resource_in
 from gateway.store import bulk
 
 if TYPE_CHECKING:
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.audit.entry import Entry
     from gateway.rpc.caller import Caller
+    from gateway.rpc.trail import Trail
     from gateway.store import Row, Store
 
 _Response = TypeVar("_Response", bound=Message)
@@ -148,6 +153,8 @@ async def _once(
             return response_type.FromString(told_again(stored, use))
         outcome = await _attempt(conn, work)
         await keep(conn, ((use, outcome),))
+        await record(conn, ((current_trail(), outcome),))
+    current_trail().is_recorded = True
     # The refusal must be on disk before it is told: so it is raised behind the commit.
     if isinstance(outcome, GatewayError):
         raise outcome
@@ -176,21 +183,21 @@ def told_again(stored: Row, use: Use) -> bytes:
     return bytes(stored.response)
 
 
+def is_lasting(outcome: Message | GatewayError) -> bool:
+    """Whether the outcome is told again to the same request."""
+    return not isinstance(outcome, GatewayError) or outcome.kind in LASTING
+
+
 async def keep(
     conn: AsyncConnection, outcomes: Sequence[tuple[Use, Message | GatewayError]]
 ) -> None:
-    """Stores what became of uses for ever."""
-    lasting = [
-        (use, outcome)
-        for use, outcome in outcomes
-        if not isinstance(outcome, GatewayError) or outcome.kind in LASTING
-    ]
-    if not lasting:
-        return
+    """Stores what became of uses for ever; all of it must be lasting."""
     rows = [
         (use.party_id, use.request_id, use.method, use.digest, *_columns(outcome))
-        for use, outcome in lasting
+        for use, outcome in outcomes
     ]
+    if not rows:
+        return
     await bulk.fetch(conn, _ADD, *map(list, zip(*rows, strict=True)))
 
 
@@ -212,3 +219,16 @@ def _columns(outcome: Message | GatewayError) -> tuple[bytes | None, bytes | Non
     if isinstance(outcome, GatewayError):
         return None, to_status(outcome).SerializeToString(deterministic=True)
     return outcome.SerializeToString(deterministic=True), None
+
+
+async def record(
+    conn: AsyncConnection, outcomes: Sequence[tuple[Trail, Message | GatewayError]]
+) -> None:
+    """The audit log has calls if, and only if, their outcomes are kept."""
+    await append(conn, [_entry(trail, outcome) for trail, outcome in outcomes])
+
+
+def _entry(trail: Trail, outcome: Message | GatewayError) -> Entry:
+    if isinstance(outcome, GatewayError):
+        return trail.entry(CODES[outcome.kind].name, outcome.reason)
+    return trail.entry(OK, "", resource_in(outcome))

@@ -9,17 +9,14 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gateway.rpc.access import METHODS
-from gateway.rpc.edge import Edge
-from gateway.rpc.limits import MAX_CALLS, OPTIONS, PartyLimits
+from gateway.rpc.limits import MAX_CALLS, OPTIONS
 from gateway.rpc.tls import server_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.clock import Clock
-    from gateway.rpc.limits import Rate
+    from gateway.rpc.edge import Edge
     from gateway.rpc.tls import TlsFiles
-    from gateway.store import Store
 
 GRACE_S: Final = 10.0
 """How long calls in flight may take to end once the server stops."""
@@ -28,23 +25,19 @@ GRACE_S: Final = 10.0
 def build_server(
     address: str,
     tls: TlsFiles,
-    store: Store,
-    clock: Clock,
+    edge: Edge,
     registrations: Sequence[Callable[[grpc.aio.Server], None]],
     healthy: health.aio.HealthServicer,
-    rate: Rate,
 ) -> tuple[grpc.aio.Server, int]:
     """A server that is bound, not started.
 
     Args:
         address: host and port; port 0 for a free one.
         tls: the server's files, read now and whenever they change.
-        store: where the edge looks up who is calling.
-        clock: by which certificates run out.
+        edge: stands around every call.
         registrations: each adds a servicer, such as
             ``partial(add_PartyServiceServicer_to_server, PartyServicer(store, clock))``.
         healthy: tells who asks whether to send calls here.
-        rate: how often one party may call.
 
     Returns:
         The server and its port. Stop it with ``stop(GRACE_S)``: new calls are refused, those in
@@ -56,9 +49,7 @@ def build_server(
         RuntimeError: if the address is taken.
     """
     server = grpc.aio.server(
-        interceptors=[Edge(store, clock, PartyLimits(rate))],
-        options=OPTIONS,
-        maximum_concurrent_rpcs=MAX_CALLS,
+        interceptors=[edge], options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
     )
     for register in registrations:
         register(server)

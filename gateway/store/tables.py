@@ -1015,3 +1015,67 @@ cosignatures = sa.Table(
     _text("line"),
     sa.ForeignKeyConstraint(["log_id", "size"], ["checkpoints.log_id", "checkpoints.size"]),
 )
+
+# --- the audit log ----------------------------------------------------------------------------
+
+audit_entries = sa.Table(
+    "audit_entries",
+    metadata,
+    sa.Column("entry_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _time("at"),
+    # Who: empty for what the gateway does by itself.
+    _text("party_id"),
+    _text("person_id"),
+    _text("fingerprint"),
+    _text("peer"),
+    _text("method"),
+    _text("resource"),
+    _text("request_id"),
+    # SHA-256 in hexadecimal, of the request as it came or of the file; empty where there is none.
+    _text("request_digest"),
+    _text("code"),
+    _text("reason"),
+    # SHA-256 of the entry's canonical bytes, see gateway.audit.entry.
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    # The transaction that wrote it: what the sealer orders by.
+    sa.Column("xact", sa.BigInteger, nullable=False, server_default=sa.text("txid_current()")),
+    sa.Index(None, "xact", "entry_id"),
+    sa.Index(None, "party_id", "entry_id"),
+)
+
+audit_links = sa.Table(
+    "audit_links",
+    metadata,
+    # From 1, without gaps.
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column(
+        "entry_id",
+        sa.BigInteger,
+        sa.ForeignKey("audit_entries.entry_id"),
+        nullable=False,
+        unique=True,
+    ),
+    # SHA-256 over the hash before, this sequence and the entry's digest.
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    # Every entry of a transaction before this one had its link by then.
+    sa.Column("floor", sa.BigInteger, nullable=False),
+)
+
+rollback_assents = sa.Table(
+    "rollback_assents",
+    metadata,
+    # The anchored hash that the database lacks.
+    sa.Column("anchor_hash", sa.LargeBinary, primary_key=True),
+    # Of what was shown as lost: both persons acknowledge the same.
+    sa.Column("report_digest", sa.Text, primary_key=True),
+    sa.Column("position", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("anchor_sequence", sa.BigInteger, nullable=False),
+    _text("party_id"),
+    _text("person_id"),
+    _text("natural_person"),
+    sa.Column("operator", sa.Boolean, nullable=False),
+    _time("created_at"),
+    sa.CheckConstraint("position IN (1, 2)", name="position"),
+    sa.UniqueConstraint("anchor_hash", "report_digest", "natural_person"),
+    sa.UniqueConstraint("anchor_hash", "report_digest", "party_id"),
+)

@@ -15,6 +15,7 @@ from google.rpc import (  # type: ignore[import-untyped] # it ships no stubs
 )
 from grpc_status import rpc_status
 from xinyi.v1 import (
+    audit_service_pb2_grpc,
     bank_service_pb2_grpc,
     change_service_pb2_grpc,
     disclosure_service_pb2_grpc,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 _SERVICES = (
+    audit_service_pb2_grpc,
     bank_service_pb2_grpc,
     change_service_pb2_grpc,
     disclosure_service_pb2_grpc,

@@ -29,6 +29,7 @@ from gateway.ledger.writer import (
 from gateway.night.figures import NIGHT, figures
 from gateway.night.proofs import Account
 from gateway.rpc.caller import Caller, set_caller
+from gateway.rpc.trail import Trail, begin
 from gateway.store import GATEWAY, Store, open_store, schema
 from gateway.store import tables as t
 
@@ -297,6 +298,7 @@ class World:
     def calls(self, *roles: Role, party_id: str = "trustee") -> None:
         """From here on the calls of this test are this person's."""
         set_caller(Caller(party_id, "p1", "np1", frozenset(roles)))
+        begin(Trail("/xinyi.v1.Test/Call", "test", NOW, party_id, "p1"))
 
 
 async def accounts_on(conn: AsyncConnection, day: date) -> list[Account]:

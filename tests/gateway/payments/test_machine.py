@@ -29,6 +29,7 @@ from adapters.formats import pain001
 from adapters.reach import Banks
 from adapters.simulator import Behaviour
 from adapters.transports.directory import collect
+from gateway.audit.keeper import Keeper
 from gateway.bank.inbox import Inbox
 from gateway.domain.errors import GatewayError
 from gateway.domain.payment import Event
@@ -113,8 +114,10 @@ class Machine(RuleBasedStateMachine):
         for account, behaviour in _BEHAVIOURS.items():
             self.bank.simulated.behave(account, behaviour)
         answer_due = timedelta(hours=4)
-        self.sender = Sender(self.store, self.clock, banks, answer_due)
-        self.dying = DyingSender(self.store, self.clock, banks, answer_due)
+        (directory / self.name).mkdir(exist_ok=True)
+        secure = Keeper(self.store, (directory / self.name,), self.clock).secure
+        self.sender = Sender(self.store, self.clock, banks, answer_due, secure)
+        self.dying = DyingSender(self.store, self.clock, banks, answer_due, secure)
         self.inbox = Inbox(self.store, self.clock, banks)
         self.banks = banks
         self.payments: list[tuple[str, str]] = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from xinyi.v1 import (
+    audit_service_pb2,
     bank_service_pb2,
     change_service_pb2,
     disclosure_service_pb2,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CONTRACT = Path(__file__).parents[3] / "protos" / "xinyi" / "v1"
 
 MODULES = (
+    audit_service_pb2,
     bank_service_pb2,
     change_service_pb2,
     disclosure_service_pb2,

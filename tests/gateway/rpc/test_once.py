@@ -16,6 +16,7 @@ from gateway.domain.party import Role
 from gateway.registry.funds import create_estate
 from gateway.rpc.caller import Caller
 from gateway.rpc.once import LASTING, once, once_for
+from gateway.rpc.trail import Trail, begin
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 from tests.gateway.support import (
@@ -42,6 +43,11 @@ def _create(party_id: str, name: str, request: str) -> pb.CreatePartyRequest:
     return pb.CreatePartyRequest(
         party_id=party_id, party=pb.Party(display_name=name), request_id=request
     )
+
+
+def _begin() -> None:
+    """A call begins, as the edge would have it."""
+    begin(Trail("/xinyi.v1.PartyService/CreateParty", "test", NOW, "gateway", "operator"))
 
 
 async def _count(store: Store, table: sa.Table) -> int:
@@ -140,6 +146,8 @@ async def test_many_at_once_have_one_effect_and_one_answer(callers: Callers, sto
 async def test_refusal_undoes_the_work_and_is_kept_if_its_kind_lasts(
     kind: Kind, store: Store
 ) -> None:
+    _begin()
+
     async def work(conn: AsyncConnection) -> pb.CreatePartyResponse:
         await create_estate(conn, "gone", display_name="x", group="", now=NOW)
         raise GatewayError(kind, Reason.STATE_FORBIDS, "no")
@@ -154,6 +162,7 @@ async def test_refusal_undoes_the_work_and_is_kept_if_its_kind_lasts(
 
 async def test_refusal_that_passes_leaves_the_id_free(store: Store) -> None:
     """Who is denied today may be allowed tomorrow, with the same request."""
+    _begin()
     request = _create("p", "x", "r")
 
     async def forbidden(_: AsyncConnection) -> pb.CreatePartyResponse:
@@ -169,6 +178,8 @@ async def test_refusal_that_passes_leaves_the_id_free(store: Store) -> None:
 
 
 async def test_defect_leaves_nothing_behind(store: Store) -> None:
+    _begin()
+
     async def broken(conn: AsyncConnection) -> pb.CreatePartyResponse:
         await create_estate(conn, "gone", display_name="x", group="", now=NOW)
         raise ZeroDivisionError
@@ -179,6 +190,8 @@ async def test_defect_leaves_nothing_behind(store: Store) -> None:
 
 
 async def test_stream_is_known_by_the_digest_of_its_content(store: Store) -> None:
+    _begin()
+
     async def work(_: AsyncConnection) -> pb.CreatePartyResponse:
         return pb.CreatePartyResponse(party=pb.Party(name="parties/p"))
 

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 _TABLES = ("logs", "log_entries", "log_tiles", "checkpoints", "cosignatures")
 _MUTABLE = {

@@ -201,6 +201,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Entries and lines do not come to the same, are of two accounts, or make no match."""
     ERROR_REASON_RATE_EXCEEDED: _ErrorReason.ValueType  # 46
     """The party makes more calls than it may, or too many at a time; RetryInfo says when to repeat this one."""
+    ERROR_REASON_HISTORY_LOST: _ErrorReason.ValueType  # 47
+    """The database lacks what was anchored outside of it, as after a restore from an older backup: nothing is paid
+    until two parties acknowledge what is lost. See AuditService.GetRollback.
+    """
+    ERROR_REASON_LOG_BROKEN: _ErrorReason.ValueType  # 48
+    """The log of disclosed lines does not go on from what was published: nothing is paid until that is explained."""
+    ERROR_REASON_LINE_NOT_LOGGED: _ErrorReason.ValueType  # 49
+    """The line is disclosed, and the log takes it within seconds: ask again."""
+    ERROR_REASON_DATA_ERASED: _ErrorReason.ValueType  # 50
+    """Personal data of the line were erased, so that its entry can no longer be shown."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. The name without its prefix is `ErrorInfo.reason`; `ErrorInfo.domain` is
@@ -301,6 +311,16 @@ ERROR_REASON_MATCH_UNEVEN: ErrorReason.ValueType  # 45
 """Entries and lines do not come to the same, are of two accounts, or make no match."""
 ERROR_REASON_RATE_EXCEEDED: ErrorReason.ValueType  # 46
 """The party makes more calls than it may, or too many at a time; RetryInfo says when to repeat this one."""
+ERROR_REASON_HISTORY_LOST: ErrorReason.ValueType  # 47
+"""The database lacks what was anchored outside of it, as after a restore from an older backup: nothing is paid
+until two parties acknowledge what is lost. See AuditService.GetRollback.
+"""
+ERROR_REASON_LOG_BROKEN: ErrorReason.ValueType  # 48
+"""The log of disclosed lines does not go on from what was published: nothing is paid until that is explained."""
+ERROR_REASON_LINE_NOT_LOGGED: ErrorReason.ValueType  # 49
+"""The line is disclosed, and the log takes it within seconds: ask again."""
+ERROR_REASON_DATA_ERASED: ErrorReason.ValueType  # 50
+"""Personal data of the line were erased, so that its entry can no longer be shown."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
