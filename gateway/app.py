@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -38,6 +38,7 @@ from gateway.rpc.payment import PaymentServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
 from gateway.rpc.server import GRACE_S, TlsFiles, build_server
 from gateway.store import GATEWAY, Store, embedded, open_store, schema
+from gateway.watching import Watch, watching
 from reconciliation.engines import engine_named
 from reconciliation.rules import Rules, load_rules
 
@@ -70,6 +71,8 @@ class Gateway:
         inquirer: what they are asked.
         nights: what reconciles it.
         clock: its present moment.
+        watch: what watches it.
+        monitor_port: where monitors are answered; None where they are not.
     """
 
     store: Store
@@ -79,6 +82,8 @@ class Gateway:
     inquirer: Inquirer
     nights: Nights
     clock: Clock
+    watch: Watch
+    monitor_port: int | None
 
     async def work(self) -> int:
         """One round of what happens between calls; returns how much there was to do."""
@@ -119,13 +124,23 @@ async def running(
     settings: Settings, database_url: str, clock: Clock = system_clock
 ) -> AsyncIterator[Gateway]:
     """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
-    store, banks = open_store(database_url), _banks(settings)
-    nights = _nights(settings, store, clock)
-    tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    registrations = _services(store, clock, banks, nights, settings)
-    server, port = build_server(settings.listen, tls, store, clock, registrations)
-    await server.start()
-    try:
+    async with AsyncExitStack() as stack:
+        watch = await stack.enter_async_context(watching(settings, database_url))
+        store, banks = watch.traced(open_store(database_url), _banks(settings))
+        stack.push_async_callback(store.close)
+        nights = _nights(settings, store, clock)
+        tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+        registrations = [*_services(store, clock, banks, nights, settings), watch.health.register]
+        server, port = build_server(
+            settings.listen, tls, store, clock, registrations, watch.interceptors()
+        )
+        monitor_port = await stack.enter_async_context(
+            watch.published(settings, clock, store, banks)
+        )
+        await server.start()
+        # In this order at the end: nothing is ready, then nothing new is answered.
+        stack.push_async_callback(server.stop, GRACE_S)
+        stack.push_async_callback(watch.health.leave)
         yield Gateway(
             store,
             port,
@@ -134,31 +149,40 @@ async def running(
             Inquirer(store, clock, banks),
             nights,
             clock,
+            watch,
+            monitor_port,
         )
-    finally:
-        await server.stop(GRACE_S)
-        await store.close()
 
 
 async def serve(settings: Settings, database_url: str) -> None:
     """Runs a gateway until it is cancelled."""
     async with running(settings, database_url) as gateway:
-        log.info("serving", listen=settings.listen, port=gateway.port)
+        log.info(
+            "serving",
+            listen=settings.listen,
+            port=gateway.port,
+            monitor_port=gateway.monitor_port,
+        )
         nights = Schedule(gateway.nights, settings.night_at)
         policy = _case_policy(settings)
         pause_s = settings.poll_interval.total_seconds()
         # Apart from each other: a long night holds up no file to a bank.
         async with asyncio.TaskGroup() as both:
-            both.create_task(_repeat("round", gateway.work, pause_s))
-            both.create_task(_repeat("night", nights.run_due, _NIGHT_POLL_S))
-            both.create_task(_repeat("cases", partial(_age, gateway, policy), _CASES_POLL_S))
+            both.create_task(_repeat(gateway.watch, "round", gateway.work, pause_s))
+            both.create_task(_repeat(gateway.watch, "night", nights.run_due, _NIGHT_POLL_S))
+            both.create_task(
+                _repeat(gateway.watch, "cases", partial(_age, gateway, policy), _CASES_POLL_S)
+            )
 
 
-async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
+async def _repeat(
+    watch: Watch, name: str, work: Callable[[], Awaitable[int]], pause_s: float
+) -> None:
     """Works without end; what fails is logged and tried again, and calls go on being answered."""
     while True:
         try:
-            await work()
+            with watch.round(name):
+                await work()
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process
             trail = {"cause": causes(error), "frames": frames(error)}
             log.error("work_failed", work=name, **trail)  # noqa: TRY400 - the message may repeat personal data

@@ -1,4 +1,4 @@
-"""The gRPC server: mutual TLS, limits, health and reflection, and the edge around every call."""
+"""The gRPC server: mutual TLS, limits, reflection, and the edge around every call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from gateway.rpc.access import METHODS
@@ -62,6 +62,7 @@ def build_server(
     store: Store,
     clock: Clock,
     registrations: Sequence[Callable[[grpc.aio.Server], None]],
+    outside: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> tuple[grpc.aio.Server, int]:
     """A server that is bound, not started.
 
@@ -72,6 +73,7 @@ def build_server(
         clock: by which certificates run out.
         registrations: each adds a servicer, such as
             ``partial(add_PartyServiceServicer_to_server, PartyServicer(store, clock))``.
+        outside: what is around the edge, the outermost first.
 
     Returns:
         The server and its port. Stop it with ``stop(GRACE_S)``: new calls are refused, those in
@@ -82,11 +84,12 @@ def build_server(
         RuntimeError: if the address is taken, or the files are no certificates.
     """
     server = grpc.aio.server(
-        interceptors=[Edge(store, clock)], options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        interceptors=[*outside, Edge(store, clock)],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=MAX_CALLS,
     )
     for register in registrations:
         register(server)
-    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
     reflection.enable_server_reflection(_services(), server)
     return server, server.add_secure_port(address, _credentials(tls))
 
