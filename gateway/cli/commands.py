@@ -5,6 +5,7 @@ import typer
 from gateway.cli import (
     bank,
     case,
+    doctor,
     estate,
     fund,
     keys,
@@ -20,7 +21,7 @@ from gateway.cli import (
     start,
     voucher,
 )
-from gateway.cli.frame import EVERYONE, FIRM, OPERATOR, SIGNERS, TRUSTEE, remote
+from gateway.cli.frame import EVERYONE, FIRM, OPERATOR, SIGNERS, TRUSTEE, offline, remote
 
 app = typer.Typer(
     name="xinyi",
@@ -40,6 +41,7 @@ app.add_typer(ledger.app, name="ledger", rich_help_panel=TRUSTEE)
 app.command("serve", rich_help_panel=OPERATOR)(start.serve)
 app.command("demo", rich_help_panel=OPERATOR)(start.demo)
 app.command("found", rich_help_panel=OPERATOR)(start.found)
+offline(app, "doctor", OPERATOR)(doctor.doctor)
 app.add_typer(bank.app, name="bank", rich_help_panel=OPERATOR)
 app.add_typer(run.app, name="run", rich_help_panel=OPERATOR)
 app.add_typer(case.app, name="case", rich_help_panel=OPERATOR)
