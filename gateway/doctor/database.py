@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.store import Row
 
 TESTED_MAJOR: Final = 18
-LEAST_MAJOR: Final = 15
+LEAST_MAJOR: Final = 16
 
 LITTLE_SKEW: Final = timedelta(seconds=1)
 MUCH_SKEW: Final = timedelta(seconds=30)

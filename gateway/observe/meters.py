@@ -37,7 +37,7 @@ class Meters:
 
     Attributes:
         registry: all of them, for who publishes them.
-        in_flight: calls that are being answered.
+        in_flight: calls that are being answered; only the event loop counts them.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,9 @@ class Meters:
         ProcessCollector(registry=registry)
         build = Info("xinyi_build", "What runs here.", registry=registry)
         build.info({"version": version("xinyi-gateway"), "python": python_version()})
-        self.in_flight = Gauge("xinyi_calls_in_flight", "Calls being answered.", registry=registry)
+        self.in_flight = 0
+        answering = Gauge("xinyi_calls_in_flight", "Calls being answered.", registry=registry)
+        answering.set_function(lambda: self.in_flight)
         self._calls = Counter(
             "xinyi_calls", "Calls that ended, by status.", ("method", "code"), registry=registry
         )

@@ -49,12 +49,11 @@ class Traces:
 
     Args:
         exporter: where spans go.
-        share: of the calls that are traced by our own choice, 0 to 1.
     """
 
-    def __init__(self, exporter: SpanExporter, share: float = SHARE) -> None:
+    def __init__(self, exporter: SpanExporter) -> None:
         # The provider reads the environment only where no sampler is given.
-        sampler = None if _SAMPLER in os.environ else ParentBased(TraceIdRatioBased(share))
+        sampler = None if _SAMPLER in os.environ else ParentBased(TraceIdRatioBased(SHARE))
         resource = Resource.create({"service.name": "xinyi-gateway"})
         self._provider = TracerProvider(sampler=sampler, resource=resource)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))

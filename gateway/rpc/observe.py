@@ -56,14 +56,14 @@ class Metering(grpc.aio.ServerInterceptor):
         @contextmanager
         def metered(context: Any) -> Iterator[None]:  # noqa: ANN401 - cygrpc has no types
             code, begun_s = grpc.StatusCode.OK.name, perf_counter()
-            self._meters.in_flight.inc()
+            self._meters.in_flight += 1
             try:
                 yield
             except BaseException as error:
                 code = code_of(error, context)
                 raise
             finally:
-                self._meters.in_flight.dec()
+                self._meters.in_flight -= 1
                 self._meters.call_ended(name, code, perf_counter() - begun_s)
 
         return _wrapped(handler, metered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -128,17 +129,27 @@ async def test_who_watches_health_hears_of_the_end_before_calls_are_cut(
     database_url: str, tls_settings: TlsSettings, pki: Pki, clock: StillClock, tmp_path: Path
 ) -> None:
     settings = Settings(listen="127.0.0.1:0", data_dir=tmp_path, **tls_settings)
-    async with app.running(settings, database_url, clock) as gateway:
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(app.running(settings, database_url, clock))
         assert gateway.monitor_port is None
         async with Callers(gateway.port, pki) as callers:
             channel: Any = await callers.channel(pki.people[CHAIR])
             stub: Any = health_pb2_grpc.HealthStub(channel)
             watching = stub.Watch(health_pb2.HealthCheckRequest(service=PAYMENTS))
             assert (await watching.read()).status == SERVING
-            await gateway.watch.health.leave()
+            ending = asyncio.create_task(stack.aclose())
             assert (await watching.read()).status == NOT_SERVING
-            await gateway.watch.health.look()
-            assert await _status(callers, LEDGER) == NOT_SERVING
+            watching.cancel()
+            await ending
+
+
+async def test_a_gateway_that_leaves_stays_not_ready(
+    gateway: Gateway, callers: Callers, monitor: Monitor
+) -> None:
+    await gateway.watch.health.leave()
+    await gateway.watch.health.look()
+    assert await _status(callers, LEDGER) == NOT_SERVING
+    assert (await monitor.ready())[0] == 503
 
 
 async def test_a_watcher_that_does_not_read_holds_up_no_end(

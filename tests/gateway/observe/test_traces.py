@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from threading import Thread
@@ -15,6 +16,7 @@ import pytest
 import structlog
 from google.protobuf.json_format import MessageToJson
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from xinyi.v1 import party_service_pb2 as party
 from xinyi.v1 import payment_service_pb2 as pb
 
 from gateway import app
@@ -25,11 +27,14 @@ from tests.gateway.payments.desk import ACCOUNT, PAYEE, Desk, ask
 from tests.gateway.support import FIRM, Callers, request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from tests.gateway.conftest import TlsSettings
     from tests.gateway.support import Pki, StillClock
+
+    Opened = Callable[[], AbstractAsyncContextManager[Desk]]
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -99,27 +104,37 @@ def settings(tls_settings: TlsSettings, tmp_path: Path, collector: Collector) ->
 
 
 @pytest.fixture
+def opened(settings: Settings, database_url: str, clock: StillClock, pki: Pki) -> Opened:
+    """Opens a gateway that sends its traces when it is closed."""
+
+    @asynccontextmanager
+    async def open_gateway() -> AsyncIterator[Desk]:
+        async with (
+            app.running(settings, database_url, clock) as gateway,
+            Callers(gateway.port, pki) as callers,
+        ):
+            yield Desk(gateway, callers, clock)
+
+    return open_gateway
+
+
+@pytest.fixture
 def log(settings: Settings) -> Iterator[StringIO]:
     """The log as the gateway's process writes it."""
-    before, stream = structlog.get_config(), StringIO()
+    before, handlers = structlog.get_config(), logging.getLogger().handlers[:]
+    stream = StringIO()
     log_to(stream, enrich=enrichment(settings))
     yield stream
     structlog.configure(**before)
+    logging.getLogger().handlers[:] = handlers
 
 
 async def test_a_call_goes_on_with_its_callers_trace_down_to_the_database(
-    settings: Settings,
-    database_url: str,
-    clock: StillClock,
-    pki: Pki,
+    opened: Opened,
     collector: Collector,
     log: StringIO,
 ) -> None:
-    async with (
-        app.running(settings, database_url, clock) as gateway,
-        Callers(gateway.port, pki) as callers,
-    ):
-        desk = Desk(gateway, callers, clock)
+    async with opened() as desk:
         await desk.upload()
         request = pb.SubmitPaymentRequest(
             parent="funds/wutong", payment=ask(), request_id=request_id()
@@ -140,24 +155,17 @@ async def test_a_call_goes_on_with_its_callers_trace_down_to_the_database(
 
 
 async def test_a_bank_file_is_traced_with_the_round_that_sends_it(
-    settings: Settings,
-    database_url: str,
-    clock: StillClock,
-    pki: Pki,
+    opened: Opened,
     collector: Collector,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
-    async with (
-        app.running(settings, database_url, clock) as gateway,
-        Callers(gateway.port, pki) as callers,
-    ):
-        desk = Desk(gateway, callers, clock)
+    async with opened() as desk:
         await desk.upload()
         await desk.released()
-        with gateway.watch.round("round"):
-            await gateway.work()
-        with pytest.raises(LookupError), gateway.watch.round("night"):
+        with desk.gateway.watch.round("round"):
+            await desk.gateway.work()
+        with pytest.raises(LookupError), desk.gateway.watch.round("night"):
             raise LookupError(f"no account {ACCOUNT}")
 
     (work,), (submit,) = collector.named("work round"), collector.named("bank submit")
@@ -174,23 +182,21 @@ async def test_a_bank_file_is_traced_with_the_round_that_sends_it(
         assert private not in sent, private
 
 
-async def test_few_calls_are_traced_unless_their_caller_wants_it(
-    settings: Settings,
-    database_url: str,
-    clock: StillClock,
-    pki: Pki,
+@pytest.mark.parametrize(("share", "flags", "traced"), [(0, "", 0), (1, "", 1), (1, "00", 0)])
+async def test_a_share_of_calls_is_traced_unless_their_caller_decides(
+    share: int,
+    flags: str,
+    traced: int,
+    opened: Opened,
     collector: Collector,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of our own choice nothing here, by a share that leaves none."""
-    monkeypatch.setattr("gateway.observe.tracing.SHARE", 0.0)
-    async with (
-        app.running(settings, database_url, clock) as gateway,
-        Callers(gateway.port, pki) as callers,
-    ):
-        desk = Desk(gateway, callers, clock)
-        await desk.upload()
-    assert collector.spans == []
+    monkeypatch.setattr("gateway.observe.tracing.SHARE", float(share))
+    parent = (("traceparent", f"00-{TRACE}-{PARENT}-{flags}"),) if flags else ()
+    async with opened() as desk:
+        firm = await desk.callers.as_(FIRM)
+        await firm.parties.GetCaller(party.GetCallerRequest(), metadata=parent)
+    assert len(collector.named("xinyi.v1.PartyService/GetCaller")) == traced
 
 
 def test_where_no_collector_is_named_nothing_of_traces_is_even_loaded() -> None:
