@@ -22,7 +22,7 @@ from xinyi.v1 import payment_service_pb2 as pb
 from gateway import app
 from gateway.logs import log_to
 from gateway.settings import Settings
-from gateway.watching import enrichment
+from gateway.watching import WatchError, enrichment
 from tests.gateway.payments.desk import ACCOUNT, PAYEE, Desk, ask
 from tests.gateway.support import FIRM, Callers, request_id
 
@@ -197,6 +197,20 @@ async def test_a_share_of_calls_is_traced_unless_their_caller_decides(
         firm = await desk.callers.as_(FIRM)
         await firm.parties.GetCaller(party.GetCallerRequest(), metadata=parent)
     assert len(collector.named("xinyi.v1.PartyService/GetCaller")) == traced
+
+
+def test_the_standard_variable_names_a_collector_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert enrichment(Settings()) == ()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    assert enrichment(Settings())
+
+
+def test_traces_that_are_wanted_without_their_extra_are_complained_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "gateway.observe.tracing", None)
+    with pytest.raises(WatchError, match="otel"):
+        enrichment(Settings(otlp_endpoint="http://127.0.0.1:4318"))
 
 
 def test_where_no_collector_is_named_nothing_of_traces_is_even_loaded() -> None:
