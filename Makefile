@@ -5,9 +5,10 @@ READY := .venv/.ready
 FUZZER := .venv/fuzzer
 SPLINK := .venv/splink
 RAY := .venv/ray
+RELEASER := .venv/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test fuzz ray bench labelled lint generate lock clean
+.PHONY: help setup demo serve test fuzz ray bench labelled release lint generate lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +72,17 @@ labelled: $(READY) $(if $(LABELLED),$(SPLINK)/.ready) ## rank real labelled pair
 	  echo "make labelled: nothing measured. Set LABELLED to a folder with transactions_origin.parquet and" \
 	    "transactions_destination.parquet of moj-analytical-services/splink_datasets.")
 
+# An environment of its own, because its tools want other versions of some packages.
+$(RELEASER)/.ready: $(READY) release/requirements.lock
+	@rm -rf $(RELEASER)
+	$(PYTHON) -m venv $(RELEASER)
+	$(RELEASER)/bin/python -m pip install --quiet --disable-pip-version-check --retries 5 --only-binary :all: \
+	  --require-hashes -r release/requirements.lock
+	@touch $@
+
+release: $(RELEASER)/.ready ## build, prove and audit what is handed out, into dist/
+	$(BIN)/python -m release.build --tools $(RELEASER) --out dist
+
 lint: $(READY) ## ruff, mypy, the import contract, the wire contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -88,4 +100,4 @@ lock: $(READY) ## refresh requirements.lock from pyproject.toml (needs uv)
 	  --generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
 
 clean: ## remove the virtual environment and the demo's data
-	rm -rf .venv var
+	rm -rf .venv var dist

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from grpc_health.v1 import health
 from xinyi.v1 import audit_service_pb2_grpc as audit_grpc
 from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
 from xinyi.v1 import change_service_pb2_grpc as change_grpc
@@ -34,10 +33,12 @@ from gateway.disclosure.publisher import Publisher
 from gateway.disclosure.witnesses import load_witnesses
 from gateway.night import Nights
 from gateway.night.schedule import Schedule
+from gateway.observe.readiness import Check
 from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
 from gateway.payments.outbox import Sender
 from gateway.registry import founding
+from gateway.rpc.access import SERVICES_OF_MONEY
 from gateway.rpc.audit import AuditServicer
 from gateway.rpc.bank import BankServicer
 from gateway.rpc.change import ChangeServicer
@@ -54,6 +55,7 @@ from gateway.rpc.reconciliation import ReconciliationServicer
 from gateway.rpc.server import GRACE_S, build_server
 from gateway.rpc.tls import TlsFiles
 from gateway.store import GATEWAY, Store, application_url, embedded, open_store, schema
+from gateway.watching import Watch, watching
 from reconciliation.engines import engine_named
 from reconciliation.rules import Rules, load_rules
 
@@ -96,6 +98,8 @@ class Gateway:
         clock: its present moment.
         keeper: keeps the audit log whole.
         recorder: writes what changed nothing into it.
+        watch: what watches it.
+        monitor_port: where monitors are answered; None where they are not.
     """
 
     store: Store
@@ -108,6 +112,8 @@ class Gateway:
     clock: Clock
     keeper: Keeper
     recorder: Recorder
+    watch: Watch
+    monitor_port: int | None
 
     async def work(self) -> int:
         """One round of what happens between calls; returns how much there was to do.
@@ -160,64 +166,90 @@ async def running(
     settings: Settings, database_url: str, clock: Clock = system_clock
 ) -> AsyncIterator[Gateway]:
     """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
-    store, banks = open_store(database_url), _banks(settings)
-    nights = _nights(settings, store, clock)
-    publisher = _publisher(settings, store, clock)
-    keeper = Keeper(store, (settings.data_dir, *settings.anchor_dirs), clock)
-    recorder = Recorder(store, clock)
-    tls = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    committer = Committer(store, clock, banks, settings.environment, settings.payment_ttl)
-    writers, healthy = committer.writers(), health.aio.HealthServicer()
-    parts = _Parts(store, clock, banks, nights, publisher, keeper, writers)
-    registrations = _services(parts, settings)
-    rate = Rate(settings.party_calls_per_s, settings.party_burst)
-    edge = Edge(store, clock, PartyLimits(rate), recorder, keeper)
-    server, port = build_server(settings.listen, tls, edge, registrations, healthy)
-    await keeper.look()
-    recording = asyncio.create_task(recorder.run())
-    trip = partial(_trip, healthy, set())
-    try:
-        async with writers.running(trip):
-            await server.start()
-            try:
-                yield Gateway(
-                    store,
-                    port,
-                    Sender(store, clock, banks, settings.answer_due, keeper.secure),
-                    Inbox(store, clock, banks),
-                    Inquirer(store, clock, banks),
-                    nights,
-                    publisher,
-                    clock,
-                    keeper,
-                    recorder,
-                )
-            finally:
-                await server.stop(GRACE_S)
-    finally:
-        recording.cancel()
-        await _end_audit(recorder, keeper)
-        await store.close()
+    async with AsyncExitStack() as stack:
+        watch = await stack.enter_async_context(watching(settings, database_url))
+        store, banks = watch.traced(open_store(database_url), _banks(settings))
+        stack.push_async_callback(store.close)
+        nights = _nights(settings, store, clock)
+        publisher = _publisher(settings, store, clock)
+        keeper = Keeper(store, (settings.data_dir, *settings.anchor_dirs), clock)
+        recorder = Recorder(store, clock)
+        committer = Committer(store, clock, banks, settings.environment, settings.payment_ttl)
+        writers = committer.writers()
+        parts = _Parts(store, clock, banks, nights, publisher, keeper, writers)
+        rate = Rate(settings.party_calls_per_s, settings.party_burst)
+        edge = Edge(store, clock, PartyLimits(rate), recorder, keeper)
+        server, port = build_server(
+            settings.listen,
+            TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca),
+            [*watch.interceptors(), edge],
+            [*_services(parts, settings), watch.health.register],
+        )
+        await keeper.look()
+        watch.readiness.checks.append(_history_check(keeper))
+        await stack.enter_async_context(_recording(recorder, keeper))
+        monitor_port = await stack.enter_async_context(
+            watch.published(settings, clock, store, banks)
+        )
+        await stack.enter_async_context(writers.running(partial(_trip, watch, set())))
+        await server.start()
+        # In this order at the end: nothing is ready, then nothing new is answered.
+        stack.push_async_callback(server.stop, GRACE_S)
+        stack.push_async_callback(watch.health.leave)
+        yield Gateway(
+            store,
+            port,
+            Sender(store, clock, banks, settings.answer_due, keeper.secure),
+            Inbox(store, clock, banks),
+            Inquirer(store, clock, banks),
+            nights,
+            publisher,
+            clock,
+            keeper,
+            recorder,
+            watch,
+            monitor_port,
+        )
 
 
-def _trip(healthy: health.aio.HealthServicer, telling: set[asyncio.Task[None]]) -> None:
+def _trip(watch: Watch, telling: set[asyncio.Task[None]]) -> None:
     """Has nobody send calls here any more: what this process cannot write, another one can."""
-    telling.add(asyncio.ensure_future(healthy.enter_graceful_shutdown()))
+    telling.add(asyncio.ensure_future(watch.health.leave()))
 
 
-async def _end_audit(recorder: Recorder, keeper: Keeper) -> None:
-    """Nothing is left unwritten or unlinked, if the database can still be reached."""
+def _history_check(keeper: Keeper) -> Check:
+    """Nothing that moves money is ready while the database lacks what was anchored."""
+
+    async def probe() -> str:
+        return "the database lacks what was anchored; see `xinyi restore`" if keeper.lost else ""
+
+    return Check("history", probe, SERVICES_OF_MONEY)
+
+
+@asynccontextmanager
+async def _recording(recorder: Recorder, keeper: Keeper) -> AsyncIterator[None]:
+    """Writes the audit log beside the block; nothing is left unwritten or unlinked behind it."""
+    task = asyncio.create_task(recorder.run())
     try:
-        await recorder.flush()
-        await keeper.keep()
-    except Exception as error:  # noqa: BLE001 - the gateway ends all the same
-        log.error("audit_not_ended", cause=causes(error))  # noqa: TRY400 - as in `_repeat`
+        yield
+    finally:
+        task.cancel()
+        try:
+            await recorder.flush()
+            await keeper.keep()
+        except Exception as error:  # noqa: BLE001 - the gateway ends all the same
+            log.error("audit_not_ended", cause=causes(error))  # noqa: TRY400 - as in `_repeat`
 
 
 async def serve(settings: Settings, database_url: str) -> None:
     """Runs a gateway until it is cancelled."""
     async with running(settings, database_url) as gateway:
-        log.info("serving", listen=settings.listen, port=gateway.port)
+        log.info(
+            "serving",
+            listen=settings.listen,
+            port=gateway.port,
+            monitor_port=gateway.monitor_port,
+        )
         if await gateway.store.login_owns_tables():
             log.warning("database_login_owns_tables", mend="set XINYI_DATABASE_OWNER_URL")
         nights = Schedule(gateway.nights, settings.night_at)
@@ -225,23 +257,27 @@ async def serve(settings: Settings, database_url: str) -> None:
         pause_s = settings.poll_interval.total_seconds()
         # Apart from each other: a long night holds up no file to a bank.
         whole = partial(_while_whole, gateway.keeper)
-        publish = whole(gateway.publisher.log_all)
+        works: tuple[tuple[str, Callable[[], Awaitable[int]], float], ...] = (
+            ("audit", gateway.keeper.keep, _AUDIT_POLL_S),
+            ("round", gateway.work, pause_s),
+            ("log", whole(gateway.publisher.log_all), _LOG_POLL_S),
+            ("witnesses", whole(gateway.publisher.ask_witnesses), _WITNESS_POLL_S),
+            ("night", whole(nights.run_due), _NIGHT_POLL_S),
+            ("cases", whole(partial(_age, gateway, policy)), _CASES_POLL_S),
+        )
         async with asyncio.TaskGroup() as all_of_it:
-            all_of_it.create_task(_repeat("audit", gateway.keeper.keep, _AUDIT_POLL_S))
-            all_of_it.create_task(_repeat("round", gateway.work, pause_s))
-            all_of_it.create_task(_repeat("log", publish, _LOG_POLL_S))
-            ask = whole(gateway.publisher.ask_witnesses)
-            all_of_it.create_task(_repeat("witnesses", ask, _WITNESS_POLL_S))
-            all_of_it.create_task(_repeat("night", whole(nights.run_due), _NIGHT_POLL_S))
-            ageing = whole(partial(_age, gateway, policy))
-            all_of_it.create_task(_repeat("cases", ageing, _CASES_POLL_S))
+            for name, work, every_s in works:
+                all_of_it.create_task(_repeat(gateway.watch, name, work, every_s))
 
 
-async def _repeat(name: str, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
+async def _repeat(
+    watch: Watch, name: str, work: Callable[[], Awaitable[int]], pause_s: float
+) -> None:
     """Works without end; what fails is logged and tried again, and calls go on being answered."""
     while True:
         try:
-            await work()
+            with watch.round(name):
+                await work()
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process
             trail = {"cause": causes(error), "frames": frames(error)}
             log.error("work_failed", work=name, **trail)  # noqa: TRY400 - the message may repeat personal data

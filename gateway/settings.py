@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _pki(given: dict[str, Any], name: str) -> Path:
     """Where the demo puts the server's files: in the data directory that was set before."""
     return Path(given["data_dir"]) / "pki" / name
+
+
+def _on_loopback(address: str) -> str:
+    """A port alone is one that only this machine reaches."""
+    return f"127.0.0.1:{address}" if address.isdigit() else address
 
 
 class Settings(BaseSettings):
@@ -47,6 +52,14 @@ class Settings(BaseSettings):
         anchor_dirs: further places for the audit log's anchor, best on another disk or host: a list
             in JSON, such as ``["/mnt/anchor"]``. Each holds the anchor of one gateway.
         poll_interval: pause between two looks at the outbox and at the banks' directories.
+        metrics_listen: where metrics, health and readiness are read over plain HTTP, as
+            ``host:port`` or a port of the loopback address; empty for nowhere. They name nobody,
+            but whoever reaches them reads them.
+        otlp_endpoint: of a collector of OpenTelemetry traces, ``http://host:4318``; empty for no
+            traces, unless a standard ``OTEL_EXPORTER_OTLP_…ENDPOINT`` variable names one.
+        log_level: what is less urgent is not logged.
+        log_format: ``json``, one object a line; ``console`` for people; ``auto`` for the second
+            on a terminal and the first elsewhere.
     """
 
     model_config = SettingsConfigDict(env_prefix="XINYI_", env_file=".env", extra="ignore")
@@ -73,6 +86,12 @@ class Settings(BaseSettings):
     witnesses: Path | None = None
     anchor_dirs: tuple[Path, ...] = ()
     poll_interval: timedelta = timedelta(seconds=1)
+    metrics_listen: Annotated[str, AfterValidator(_on_loopback)] = Field(
+        default="", pattern=r"^((\[[0-9A-Fa-f:.]+\]|[^:\s]+):)?[0-9]{1,5}$|^$"
+    )
+    otlp_endpoint: str = Field(default="", pattern=r"^(https?://.+)?$")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
 
     @property
     def nights_dir(self) -> Path:

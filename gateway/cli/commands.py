@@ -8,6 +8,7 @@ from gateway.cli import (
     bank,
     case,
     change,
+    doctor,
     estate,
     fund,
     keys,
@@ -56,6 +57,7 @@ app.add_typer(ledger.app, name="ledger", rich_help_panel=TRUSTEE)
 app.command("serve", rich_help_panel=OPERATOR)(start.serve)
 app.command("demo", rich_help_panel=OPERATOR)(start.demo)
 app.command("found", rich_help_panel=OPERATOR)(start.found)
+offline(app, "doctor", OPERATOR)(doctor.doctor)
 app.add_typer(bank.app, name="bank", rich_help_panel=OPERATOR)
 app.add_typer(run.app, name="run", rich_help_panel=OPERATOR)
 app.add_typer(case.app, name="case", rich_help_panel=OPERATOR)

@@ -22,18 +22,25 @@ def serve() -> None:
     # Only the gateway's own process loads the server and its database.
     from gateway.app import prepare_database  # noqa: PLC0415 - as said above
     from gateway.cases.policy import PolicyError  # noqa: PLC0415 - as said above
+    from gateway.watching import WatchError, enrichment  # noqa: PLC0415 - as said above
     from reconciliation.engines import EngineError  # noqa: PLC0415 - as said above
     from reconciliation.rules import RulesError  # noqa: PLC0415 - as said above
 
     with failures():
-        log_to()
         settings = Settings()
         database_url = prepare_database(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner, suppress(KeyboardInterrupt):
             try:
+                log_to(
+                    level=settings.log_level,
+                    form=settings.log_format,
+                    enrich=enrichment(settings),
+                )
                 runner.run(_until_stopped(settings, database_url))
             except (RulesError, EngineError, PolicyError) as error:
                 raise Complaint(str(error), "对账规则、计算引擎或差异处理规定不可用") from None
+            except WatchError as error:
+                raise Complaint(str(error), "无法记录调用链路，请安装 otel 组件") from None
 
 
 def demo(

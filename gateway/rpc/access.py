@@ -182,10 +182,10 @@ def admit(method: str, roles: frozenset[Role]) -> None:
         raise denied(Reason.ROLE_NOT_ALLOWED, f"no role of yours may call {method}", method=method)
 
 
-_OF_MONEY: Final = tuple(
-    f"/xinyi.v1.{name}/"
-    for name in ("PaymentService", "LedgerService", "BankService", "ReconciliationService")
+SERVICES_OF_MONEY: Final = frozenset(
+    f"xinyi.v1.{name}Service" for name in ("Payment", "Ledger", "Bank", "Reconciliation")
 )
+_OF_MONEY: Final = tuple(f"/{name}/" for name in sorted(SERVICES_OF_MONEY))
 
 
 def is_held(method: str) -> bool:

@@ -1,11 +1,11 @@
-"""The gRPC server: mutual TLS, limits, health and reflection, and the edge around every call."""
+"""The gRPC server: mutual TLS, limits, reflection, and the edge around every call."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from gateway.rpc.access import METHODS
@@ -15,7 +15,6 @@ from gateway.rpc.tls import server_credentials
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.rpc.edge import Edge
     from gateway.rpc.tls import TlsFiles
 
 GRACE_S: Final = 10.0
@@ -25,19 +24,17 @@ GRACE_S: Final = 10.0
 def build_server(
     address: str,
     tls: TlsFiles,
-    edge: Edge,
+    interceptors: Sequence[grpc.aio.ServerInterceptor],
     registrations: Sequence[Callable[[grpc.aio.Server], None]],
-    healthy: health.aio.HealthServicer,
 ) -> tuple[grpc.aio.Server, int]:
     """A server that is bound, not started.
 
     Args:
         address: host and port; port 0 for a free one.
         tls: the server's files, read now and whenever they change.
-        edge: stands around every call.
+        interceptors: what is around every call, the outermost first and the edge last.
         registrations: each adds a servicer, such as
             ``partial(add_PartyServiceServicer_to_server, PartyServicer(store, clock))``.
-        healthy: tells who asks whether to send calls here.
 
     Returns:
         The server and its port. Stop it with ``stop(GRACE_S)``: new calls are refused, those in
@@ -49,11 +46,10 @@ def build_server(
         RuntimeError: if the address is taken.
     """
     server = grpc.aio.server(
-        interceptors=[edge], options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        interceptors=interceptors, options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
     )
     for register in registrations:
         register(server)
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(_services(), server)
     return server, server.add_secure_port(address, server_credentials(tls))
 

@@ -1,0 +1,1 @@
+"""How a gateway is seen from outside: metrics, readiness, traces. It changes nothing."""
