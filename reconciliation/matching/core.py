@@ -117,14 +117,17 @@ class Scene:
     noted: dict[tuple[str, tuple[str, ...]], pl.DataFrame] = field(default_factory=dict)
 
     def alike(self, side: Side, key: tuple[str, ...]) -> pl.DataFrame:
-        """All rows of a side, closed ones too, whose key another row of it has.
+        """All rows of a side, closed ones too, whose key another row of it has, by `family`.
 
         Every key has account and amount and something else.
         """
         if (side, key) not in self.noted:
             # by hash first: few rows are left to compare
             near = self._near(side).filter(mixed(key).is_duplicated())
-            self.noted[side, key] = near.filter(pl.len().over(key) > 1)
+            families = near.with_columns(
+                family=pl.col("row").first().over(key), members=pl.len().over(key)
+            )
+            self.noted[side, key] = families.filter(pl.col("members") > 1).drop("members")
         return self.noted[side, key]
 
     def _near(self, side: Side) -> pl.DataFrame:
@@ -216,15 +219,16 @@ def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
     Raises:
         InputError: two rows of one side have the same account and id.
     """
-    purses = pl.concat([_runs(bank)[1], _runs(ledger)[1]])
+    runs = {"bank": _runs(bank), "ledger": _runs(ledger)}
+    purses = pl.concat(purses for _, purses in runs.values())
     numbers = purses.unique().sort(PURSE).with_row_index("account")
     placed = numbers.with_columns(place=pl.col("account_id").rle_id())
     said_returned = (
         pl.col("reversal").fill_null(value=False) | pl.col("return_reason").is_not_null()
     )
     return Sides(
-        _prepared(bank, placed, rules, "bank", returned=said_returned),
-        _prepared(ledger, placed, rules, "ledger", returned=pl.lit(value=False)),
+        _prepared(bank, _located(*runs["bank"], placed), rules, "bank", said_returned),
+        _prepared(ledger, _located(*runs["ledger"], placed), rules, "ledger", pl.lit(value=False)),
     )
 
 
@@ -235,15 +239,14 @@ _OWN: Final[dict[Side, tuple[str, str, str]]] = {
 
 
 def _prepared(
-    frame: pl.DataFrame, accounts: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
+    frame: pl.DataFrame, located: pl.DataFrame, rules: Rules, side: Side, returned: pl.Expr
 ) -> pl.DataFrame:
     member, day, own = _OWN[side]
-    located = _located(frame, accounts)
     # texts are read before they are sorted: as they came they lie side by side in memory
     rows = frame.select(
-        located["account"],
         # each account's text once: the same few are read again and again
-        accounts["account_id"].gather(located["account"]),
+        located["account"],
+        located["account_id"],
         "currency",
         pl.col(member).alias("member_id"),
         pl.col("amount_minor").alias("amount"),
@@ -266,9 +269,8 @@ def _runs(frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     return run, frame.select(PURSE).filter(run.diff().fill_null(1) > 0)
 
 
-def _located(frame: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+def _located(run: pl.Series, purses: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     """Of each row the columns of `accounts`; sorted input has few runs to look up."""
-    run, purses = _runs(frame)
     return purses.join(accounts, on=PURSE, how="left", maintain_order="left")[run]
 
 

@@ -130,7 +130,7 @@ def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.Da
     behind = pairs.members.with_columns(pl.col("match") + groups.matches.height)
     ordered = pl.concat([groups.members, behind]).sort("lead", maintain_order=True)
     named = matches[ordered["match"]]
-    said = sheet.claims[named["claim"]]
+    said = sheet.claims.select("status", "rule")[named["claim"]]
     whole = pl.concat([named, said, told[ordered["place"]], ordered], how="horizontal")
     return whole.select(
         *("match_id", "status", "rule", _side(sheet.first_line), "account_id", "currency"),
