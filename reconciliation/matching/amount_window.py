@@ -15,11 +15,12 @@ import polars as pl
 from reconciliation.matching.core import EQUAL, Found, as_found, folded, in_window, sharing
 
 if TYPE_CHECKING:
-    from reconciliation.matching.core import Scene
+    from reconciliation.matching.core import Scene, Sides
 
 _PARTY: Final = ("counterparty_name", "counterparty_account")
 _COMPARED: Final = (*EQUAL, "row", "date", "own", "ref", "batch", "returned", *_PARTY)
 _LEAST_PREFIX: Final = 2
+_NOTED: Final = ("pairs", EQUAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,25 @@ def candidates(scene: Scene) -> pl.DataFrame:
 
     `agrees` says whether the counterparty is the same on both sides.
     """
-    bank, ledger = _elsewhere(scene)
+    noted = scene.noted.get(_NOTED)
+    if noted is not None:
+        return _among(noted, scene.open)
+    full = crowds(scene)
+    pairs = _compared(scene, full)
+    # the fewer rows are open, the fewer pairs, unless a crowd breaks up
+    if full.is_empty():
+        scene.noted[_NOTED] = pairs
+    return pairs
+
+
+def _among(pairs: pl.DataFrame, opened: Sides) -> pl.DataFrame:
+    """The pairs of rows that are open."""
+    on_bank, in_ledger = (rows["row"].implode() for rows in (opened.bank, opened.ledger))
+    return pairs.filter(pl.col("bank").is_in(on_bank), pl.col("ledger").is_in(in_ledger))
+
+
+def _compared(scene: Scene, full: pl.DataFrame) -> pl.DataFrame:
+    bank, ledger = _elsewhere(scene, full)
     joined = bank.join(ledger, on=EQUAL, suffix="_ledger")
     near = joined.filter(
         in_window(pl.col("date"), pl.col("date_ledger"), scene.rules), _compatible()
@@ -82,12 +101,11 @@ def _most(rows: pl.DataFrame) -> int:
     return rows["account"].unique_counts().max() or 0  # type: ignore[return-value]  # of counts
 
 
-def _elsewhere(scene: Scene) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _elsewhere(scene: Scene, full: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Open rows whose amount the other side has; `placed` if with their reference, open or not.
 
     Such a row belongs there, or repeats what does, and to no row without that reference.
     """
-    full = crowds(scene)
     bank, ledger = (
         rows.select(_COMPARED)
         .join(others.select(EQUAL), on=EQUAL, how="semi", maintain_order="left")

@@ -28,10 +28,9 @@ def as_cases(rows: pl.DataFrame, side: Side, kind: str, cause: str | pl.Expr) ->
     """Rows of one side (columns `group`, `row`, perhaps `other`) as members of cases."""
     why = pl.lit(cause) if isinstance(cause, str) else cause
     other = pl.col("other") if "other" in rows.columns else pl.lit(None)
-    framed = rows.select(
-        "group", "row", kind=pl.lit(kind), cause=why, side=pl.lit(side), other=other
-    )
-    return framed.select(pl.col(name).cast(dtype) for name, dtype in CASES.items())
+    said = {"kind": pl.lit(kind), "cause": why, "side": pl.lit(side), "other": other}
+    columns = {"group": pl.col("group"), "row": pl.col("row"), **said}
+    return rows.select(columns[name].cast(dtype).alias(name) for name, dtype in CASES.items())
 
 
 def found_cases(found: Found, kind: str, cause: str) -> pl.DataFrame:
@@ -42,5 +41,6 @@ def found_cases(found: Found, kind: str, cause: str) -> pl.DataFrame:
 
 def taken(cases: pl.DataFrame) -> Found:
     """The rows that the cases took."""
-    bank, ledger = (cases.filter(pl.col("side") == side) for side in ("bank", "ledger"))
-    return Found(bank.select("group", "row"), ledger.select("group", "row"))
+    groups = cases.select("group", "row")
+    on_bank = cases["side"] == "bank"
+    return Found(groups.filter(on_bank), groups.filter(~on_bank))

@@ -105,7 +105,8 @@ class Scene:
         rules: the run's rules.
         as_of: the day that ages are counted to.
         rejected: groups that an operator has said do not belong together.
-        noted: what has been found out about `every` and is asked for again; see `alike`.
+        noted: what has been found out and is asked for again, of `every` or of all scenes that have
+            no more open rows than this one; see `alike` and `amount_window.candidates`.
     """
 
     open: Sides
@@ -113,17 +114,20 @@ class Scene:
     rules: Rules
     as_of: date
     rejected: frozenset[Members] = frozenset()
-    noted: dict[tuple[Side, tuple[str, ...]], pl.DataFrame] = field(default_factory=dict)
+    noted: dict[tuple[str, tuple[str, ...]], pl.DataFrame] = field(default_factory=dict)
 
     def alike(self, side: Side, key: tuple[str, ...]) -> pl.DataFrame:
-        """All rows of a side, closed ones too, whose key another row of it has.
+        """All rows of a side, closed ones too, whose key another row of it has, by `family`.
 
         Every key has account and amount and something else.
         """
         if (side, key) not in self.noted:
             # by hash first: few rows are left to compare
             near = self._near(side).filter(mixed(key).is_duplicated())
-            self.noted[side, key] = near.filter(pl.len().over(key) > 1)
+            families = near.with_columns(
+                family=pl.col("row").first().over(key), members=pl.len().over(key)
+            )
+            self.noted[side, key] = families.filter(pl.col("members") > 1).drop("members")
         return self.noted[side, key]
 
     def _near(self, side: Side) -> pl.DataFrame:
@@ -192,9 +196,10 @@ def _touched(every: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
 
 def sharing(rows: pl.DataFrame, others: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """The rows, in their order, whose key one of the others has; for keys that few have."""
-    here, there = (side.select(mixed(key)).to_series() for side in (rows, others))
     # by hash first: few rows are left to compare
-    near = rows.filter(here.is_in(there.implode()))
+    there = others.select(mixed(key)).to_series()
+    near = rows.filter(mixed(key).is_in(there.implode()))
+    here = near.select(mixed(key)).to_series()
     met = others.select(key).filter(there.is_in(here.implode()))
     return near.join(met, on=list(key), how="semi", maintain_order="left")
 
@@ -214,15 +219,16 @@ def prepare(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> Sides:
     Raises:
         InputError: two rows of one side have the same account and id.
     """
-    purses = pl.concat([_runs(bank)[1], _runs(ledger)[1]])
+    runs = {"bank": _runs(bank), "ledger": _runs(ledger)}
+    purses = pl.concat(purses for _, purses in runs.values())
     numbers = purses.unique().sort(PURSE).with_row_index("account")
     placed = numbers.with_columns(place=pl.col("account_id").rle_id())
     said_returned = (
         pl.col("reversal").fill_null(value=False) | pl.col("return_reason").is_not_null()
     )
     return Sides(
-        _prepared(bank, placed, rules, "bank", returned=said_returned),
-        _prepared(ledger, placed, rules, "ledger", returned=pl.lit(value=False)),
+        _prepared(bank, _located(*runs["bank"], placed), rules, "bank", said_returned),
+        _prepared(ledger, _located(*runs["ledger"], placed), rules, "ledger", pl.lit(value=False)),
     )
 
 
@@ -233,15 +239,14 @@ _OWN: Final[dict[Side, tuple[str, str, str]]] = {
 
 
 def _prepared(
-    frame: pl.DataFrame, accounts: pl.DataFrame, rules: Rules, side: Side, *, returned: pl.Expr
+    frame: pl.DataFrame, located: pl.DataFrame, rules: Rules, side: Side, returned: pl.Expr
 ) -> pl.DataFrame:
     member, day, own = _OWN[side]
-    located = _located(frame, accounts)
     # texts are read before they are sorted: as they came they lie side by side in memory
     rows = frame.select(
-        located["account"],
         # each account's text once: the same few are read again and again
-        accounts["account_id"].gather(located["account"]),
+        located["account"],
+        located["account_id"],
         "currency",
         pl.col(member).alias("member_id"),
         pl.col("amount_minor").alias("amount"),
@@ -264,9 +269,8 @@ def _runs(frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     return run, frame.select(PURSE).filter(run.diff().fill_null(1) > 0)
 
 
-def _located(frame: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+def _located(run: pl.Series, purses: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     """Of each row the columns of `accounts`; sorted input has few runs to look up."""
-    run, purses = _runs(frame)
     return purses.join(accounts, on=PURSE, how="left", maintain_order="left")[run]
 
 
@@ -382,8 +386,7 @@ def unique_pairs(
         side.select("account", "amount", "own", "row", key=key)
         for side, key in ((bank, bank_key), (ledger, ledger_key))
     )
-    hashes = pl.concat([_hashed(left), _hashed(right)]).with_row_index("at").drop_nulls()
-    met = hashes.sort("hash").with_columns(_SAME.alias("same"), before=pl.col("at").shift())
+    met = _neighbours(pl.concat([_hashed(left), _hashed(right)]))
     is_pair = _ONLY_TWO & ((pl.col("at") < left.height) != (pl.col("before") < left.height))
     pairs = met.filter(is_pair).select(
         bank=pl.min_horizontal("at", "before"),
@@ -399,12 +402,22 @@ def unique_pairs(
     return entries.select("own", lines["own"].alias("own_ledger"), bank="row", ledger=lines["row"])
 
 
-_SAME: Final = (pl.col("hash") == pl.col("hash").shift()).fill_null(value=False)
 _ONLY_TWO: Final = (
     pl.col("same")
     & ~pl.col("same").shift(1, fill_value=False)
     & ~pl.col("same").shift(-1, fill_value=False)
 )
+
+
+def _neighbours(hashes: pl.DataFrame) -> pl.DataFrame:
+    """The places `at` that have a hash, by hash; `same` if the place `before` has the same."""
+    # one number is sorted faster than two: a hash gives its lowest bits for its place
+    places = 1 << hashes.height.bit_length()
+    place = pl.int_range(pl.len(), dtype=pl.UInt64)
+    placed = hashes.select(number=(pl.col("hash") // places * places + place).drop_nulls().sort())
+    number, at = pl.col("number"), (pl.col("number") % places).cast(pl.UInt32)
+    same = (number ^ number.shift()) < places
+    return placed.select(at=at, before=at.shift(), same=same.fill_null(value=False))
 
 
 def _hashed(side: pl.DataFrame) -> pl.DataFrame:
@@ -435,7 +448,10 @@ def _pairs_by_key(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
 
 def as_found(pairs: pl.DataFrame) -> Found:
     """Pairs (columns `bank` and `ledger`, rows) as groups, named by their bank row."""
-    return Found(pairs.select(group="bank", row="bank"), pairs.select(group="bank", row="ledger"))
+    bank, ledger = pairs["bank"], pairs["ledger"]
+    return Found(
+        pl.DataFrame({"group": bank, "row": bank}), pl.DataFrame({"group": bank, "row": ledger})
+    )
 
 
 def gather(founds: Sequence[Found]) -> Found:

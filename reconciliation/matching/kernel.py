@@ -410,13 +410,12 @@ def _check_conserved(run: _Run, opened: Sides, every: Sides) -> None:
         ConservationError: otherwise; nothing of such a run may be used.
     """
     claims = [claim for claim in run.claims if claim.rule != "pin"]
-    named = [taken(cases) for cases in run.cases]
+    found = [*(claim.found for claim in claims), taken(pl.concat(run.cases))]
     if run.elsewhere is not None:
-        named.append(run.elsewhere)
+        found.append(run.elsewhere)
     for side in ("bank", "ledger"):
         rows = getattr(opened, side)["row"]
-        parts = [getattr(found, side)["row"] for found in [*(c.found for c in claims), *named]]
-        used = pl.concat([part.cast(pl.UInt32) for part in parts])
+        used = pl.concat([getattr(part, side)["row"].cast(pl.UInt32) for part in found])
         is_used = pl.repeat(value=False, n=getattr(every, side).height, eager=True)
         is_used = is_used.scatter(used, values=True)
         once = len(used) == is_used.sum() == len(rows)

@@ -61,8 +61,9 @@ def _early(scene: Scene, side: Side) -> pl.DataFrame:
 
 
 def _late(scene: Scene, side: Side) -> pl.DataFrame:
-    ids = _families(scene, side, _of(scene, side).drop_nulls("own"), _ID)
-    prints = _families(scene, side, _telling(_of(scene, side)), _PRINT)
+    rows = _of(scene, side)
+    ids = _families(scene, side, rows["row"].filter(rows["own"].is_not_null()), _ID)
+    prints = _families(scene, side, _telling(rows), _PRINT)
     return pl.concat([_echoes(ids), _echoes(prints)])
 
 
@@ -74,35 +75,39 @@ def _opposite(scene: Scene, side: Side) -> pl.DataFrame:
     return scene.open.ledger if side == "bank" else scene.open.bank
 
 
-def _telling(rows: pl.DataFrame) -> pl.DataFrame:
+def _telling(rows: pl.DataFrame) -> pl.Series:
     """Rows whose agreement means something: date, amount and a stock text alone do not."""
-    return rows.filter(
-        pl.any_horizontal(pl.col("ref", "counterparty_name", "counterparty_account").is_not_null())
+    tells = pl.any_horizontal(
+        pl.col("ref", "counterparty_name", "counterparty_account").is_not_null()
     )
+    return rows.select(pl.col("row").filter(tells)).to_series()
 
 
-def _families(scene: Scene, side: Side, rows: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
+def _families(scene: Scene, side: Side, rows: pl.Series, key: tuple[str, ...]) -> pl.DataFrame:
     """All rows of the side, closed ones too, that share a key with one of `rows` and another row.
 
     `is_open` tells them apart; `other` is the original: a closed row, else the earliest.
     """
     alike = scene.alike(side, key)
-    asked = alike.join(rows, on="row", how="semi")
-    shared = alike.join(asked, on=key, how="semi", nulls_equal=True)
-    opened = _of(scene, side).select("row", is_open=pl.lit(value=True))
-    flagged = shared.join(opened, on="row", how="left").with_columns(
-        pl.col("is_open").fill_null(value=False)
-    )
-    ranked = flagged.sort("is_open", "date", "row")
-    return ranked.with_columns(
-        other=pl.col("row").first().over(key),
-        closed=(~pl.col("is_open")).sum().over(key),
+    asked = alike["family"].filter(alike["row"].is_in(rows.implode()))
+    opened = _of(scene, side)["row"]
+    return (
+        alike.lazy()
+        .filter(pl.col("family").is_in(asked.implode()))
+        .with_columns(is_open=pl.col("row").is_in(opened.implode()))
+        .sort("is_open", "date", "row")
+        .with_columns(
+            other=pl.col("row").first().over("family"),
+            closed=(~pl.col("is_open")).sum().over("family"),
+        )
+        .collect()
     )
 
 
 def _echoes(families: pl.DataFrame) -> pl.DataFrame:
     """The open members of each family but its original."""
-    return families.filter("is_open", pl.col("row") != pl.col("other")).select("row", "other")
+    echoes = pl.col("is_open") & (pl.col("row") != pl.col("other"))
+    return families.select(pl.col("row", "other").filter(echoes))
 
 
 def _same_payment(scene: Scene, side: Side) -> pl.DataFrame:
@@ -113,7 +118,7 @@ def _same_payment(scene: Scene, side: Side) -> pl.DataFrame:
     rows = _of(scene, side).drop_nulls("own")
     theirs = scene.every.ledger if side == "bank" else scene.every.bank
     known = sharing(rows.filter(pl.col("amount") >= 0), theirs, ("account", "own"))
-    ours = pl.concat([rows.filter(pl.col("amount") < 0), known])
+    ours = pl.concat([rows["row"].filter(rows["amount"] < 0), known["row"]])
     offered = _opposite(scene, side).drop_nulls("own").group_by(_ID).len("offers")
     families = _families(scene, side, ours, _ID).join(offered, on=_ID, how="left")
     return _echoes(families.filter(_one_is_enough()))
@@ -129,7 +134,7 @@ def _same_batch_sum(scene: Scene, side: Side) -> pl.DataFrame:
     """A batch booked again as one sum: each row alone is all that the other side has of it."""
     sums = totals(batched(_opposite(scene, side))).select(*BATCH, amount="total")
     rows = batched(_of(scene, side)).join(sums, on=[*BATCH, "amount"], how="semi")
-    return _echoes(_families(scene, side, rows, _BATCH_SUM))
+    return _echoes(_families(scene, side, rows["row"], _BATCH_SUM))
 
 
 def _same_print(scene: Scene, side: Side) -> pl.DataFrame:

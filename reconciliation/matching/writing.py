@@ -53,13 +53,14 @@ class Claim:
 
         A row's number is its position in `rows`.
         """
-        bank, ledger = (
-            found.select("group", rows_["amount"].gather(found["row"]))
-            for found, rows_ in ((self.found.bank, rows.bank), (self.found.ledger, rows.ledger))
-        )
+        bank = rows.bank["amount"].gather(self.found.bank["row"])
+        ledger = rows.ledger["amount"].gather(self.found.ledger["row"])
         if self.is_pairs:
-            return bank["amount"].equals(ledger["amount"])
-        parts = [bank.select("group", "amount"), ledger.select("group", -pl.col("amount"))]
+            return bank.equals(ledger)
+        parts = [
+            pl.DataFrame({"group": self.found.bank["group"], "amount": bank}),
+            pl.DataFrame({"group": self.found.ledger["group"], "amount": -ledger}),
+        ]
         if self.adjustments is not None:
             parts.append(self.adjustments.select("group", -pl.col("amount")))
         sums = pl.concat(parts).group_by("group").agg(pl.col("amount").sum())
@@ -129,7 +130,7 @@ def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.Da
     behind = pairs.members.with_columns(pl.col("match") + groups.matches.height)
     ordered = pl.concat([groups.members, behind]).sort("lead", maintain_order=True)
     named = matches[ordered["match"]]
-    said = sheet.claims[named["claim"]]
+    said = sheet.claims.select("status", "rule")[named["claim"]]
     whole = pl.concat([named, said, told[ordered["place"]], ordered], how="horizontal")
     return whole.select(
         *("match_id", "status", "rule", _side(sheet.first_line), "account_id", "currency"),
