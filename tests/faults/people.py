@@ -39,7 +39,8 @@ _PAUSE_S: Final = 0.2
 _RECONNECT: Final = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # This one is how long a handshake may take.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 200),
 )
 _REPEATABLE: Final = frozenset({grpc.StatusCode.RESOURCE_EXHAUSTED})
@@ -93,7 +94,8 @@ class People:
         """The voucher that every payment names."""
         stub = (await self._as(FIRMS[fund])).payments
         await stub.UploadVoucher(
-            iter([voucher_header(fund), pb.UploadVoucherRequest(content=CONTENT)])
+            iter([voucher_header(fund), pb.UploadVoucherRequest(content=CONTENT)]),
+            wait_for_ready=True,
         )
 
     async def tell(self, who: Who, method: str, request: Any) -> Message | None:
