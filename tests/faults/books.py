@@ -34,6 +34,7 @@ async def check(stage: Stage, lately: Sequence[Told]) -> None:
     _check_troubles(stage)
     await _check_conserved(stage)
     await _check_acknowledged(stage)
+    await _check_watched(stage)
     await _check_same_again(stage, lately)
     await _check_bank(stage)
 
@@ -76,6 +77,16 @@ async def _check_acknowledged(stage: Stage) -> None:
     ]
     signatures = await stage.rows("SELECT payment_id, party_id, person_id FROM payment_signatures")
     assert sorted(map(tuple, signatures)) == sorted(signed)
+
+
+async def _check_watched(stage: Stage) -> None:
+    """Who watches was told every change, once and in order, however often the stream broke."""
+    events = await stage.rows(
+        "SELECT fund_id, payment_id, state FROM payment_events ORDER BY transaction_id, sequence"
+    )
+    assert stage.watcher.seen == [
+        (f"funds/{row['fund_id']}/payments/{row['payment_id']}", row["state"]) for row in events
+    ]
 
 
 async def _check_same_again(stage: Stage, lately: Sequence[Told]) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _AWAY_S: Final = 0.5
 """How long what is taken away is away at most."""
+_STILL_S: Final = 5.0
+"""How long what gives no sign gives none at most: longer than callers wait."""
 _FAILS: Final = (
     ("posix/io/sync/fdatasync", errno.EIO, 0.02),
     ("posix/io/sync/fsync", errno.EIO, 0.02),
@@ -35,6 +37,14 @@ async def kill(stage: Stage, rng: Random) -> None:
         await stage.moment(rng)
         stage.process.kill()
         await asyncio.to_thread(stage.process.start)
+
+
+async def pause(stage: Stage, rng: Random) -> None:
+    """The gateway stands still for so long that callers give it up, and goes on unaware."""
+    await stage.moment(rng)
+    stage.process.pause()
+    await asyncio.sleep(_STILL_S * rng.random())
+    stage.process.go_on()
 
 
 async def database(stage: Stage, rng: Random) -> None:
@@ -58,6 +68,15 @@ async def wire(stage: Stage, rng: Random) -> None:
     stage.wire.cuts = None
 
 
+async def silence(stage: Stage, rng: Random) -> None:
+    """What goes to the database vanishes without a sign; later the connections are gone."""
+    await stage.moment(rng)
+    stage.wire.silent = True
+    await asyncio.sleep(_STILL_S * rng.random())
+    stage.wire.silent = False
+    stage.wire.hang_up()
+
+
 async def line(stage: Stage, rng: Random) -> None:
     """Connections of callers break, before or after the gateway heard them."""
     stage.line.cuts = Cuts(rng, anywhere=0.1)
@@ -69,7 +88,7 @@ async def line(stage: Stage, rng: Random) -> None:
 async def full(stage: Stage, rng: Random) -> None:
     """The database's disk has no room, for its tables, its log or both."""
     await stage.moment(rng)
-    stage.database_disk.leave(rng.choice((0, 0, 1 << 16, 1 << 18)))
+    stage.database_disk.leave(rng.choice((0, 1 << 14, 1 << 16)))
     if rng.random() < 1 / 2:
         # From here on the database's log needs a new file.
         with suppress(asyncpg.PostgresError, OSError):
@@ -100,7 +119,8 @@ async def folder(stage: Stage, rng: Random) -> None:
 
 
 FAULTS: Final[Mapping[str, Fault]] = {
-    each.__name__: each for each in (kill, database, wire, line, full, failing, folder)
+    each.__name__: each
+    for each in (kill, pause, database, wire, silence, line, full, failing, folder)
 }
 
 

@@ -92,7 +92,7 @@ class People:
 
     async def upload(self, fund: str) -> None:
         """The voucher that every payment names."""
-        stub = (await self._as(FIRMS[fund])).payments
+        stub = (await self.stubs(FIRMS[fund])).payments
         await stub.UploadVoucher(
             iter([voucher_header(fund), pb.UploadVoucherRequest(content=CONTENT)]),
             wait_for_ready=True,
@@ -116,7 +116,7 @@ class People:
     async def _insist(self, who: Who, method: str, request: Any) -> tuple[Told, Message | None]:
         async with asyncio.timeout(_PATIENCE_S):
             while True:
-                call = getattr((await self._as(who)).payments, method)
+                call = getattr((await self.stubs(who)).payments, method)
                 try:
                     response = await call(request, timeout=_TIMEOUT_S)
                 except grpc.aio.AioRpcError as error:
@@ -129,7 +129,8 @@ class People:
                     answer = response.SerializeToString(deterministic=True)
                     return Told(who, method, request, answer), response
 
-    async def _as(self, who: Who) -> Stubs:
+    async def stubs(self, who: Who) -> Stubs:
+        """The services, called by this person."""
         if who not in self._open:
             pair = self.pki.people[who]
             credentials = grpc.ssl_channel_credentials(
@@ -139,6 +140,38 @@ class People:
             channel = grpc.aio.secure_channel(address, credentials, options=_RECONNECT)
             self._open[who] = stubs(await self._stack.enter_async_context(channel))
         return self._open[who]
+
+
+@dataclass(slots=True)
+class Watcher:
+    """One who follows every change of every payment, and goes on from where the stream broke.
+
+    Attributes:
+        people: whose channels it uses.
+        seen: each change that it was told: the payment's name and its state.
+    """
+
+    people: People
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    _token: str = ""
+
+    async def run(self) -> None:
+        """Watches without end."""
+        while True:
+            try:
+                await self._follow()
+            except grpc.aio.AioRpcError as error:
+                refused = decode_error(error)
+                assert refused.undecided, refused
+                assert refused.reason != "INTERNAL", refused
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _follow(self) -> None:
+        request = pb.WatchPaymentsRequest(resume_token=self._token)
+        async for change in (await self.people.stubs(CHECKER)).payments.WatchPayments(request):
+            state = pb.PaymentState.Name(change.transition.state)
+            self.seen.append((change.payment, state.removeprefix("PAYMENT_STATE_")))
+            self._token = change.resume_token
 
 
 @dataclass(slots=True)

@@ -68,6 +68,14 @@ class Process:
         """Ends every process of it without a word."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Every process of it stands still, and does not know."""
+        self._tell(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It goes on where it stood."""
+        self._tell(signal.SIGCONT)
+
     def stop(self) -> None:
         """Ends it in order."""
         self._end(signal.SIGTERM)
@@ -86,8 +94,11 @@ class Process:
                     yield json.loads(line)
 
     def _end(self, how: signal.Signals) -> None:
-        if self._running is not None and self.runs:
-            # The process leads a group of its own, so that its workers end with it.
-            os.killpg(self._running.pid, how)
+        self._tell(how)
         if self._running is not None:
             self._running.wait(timeout=_START_S)
+
+    def _tell(self, what: signal.Signals) -> None:
+        if self._running is not None and self.runs:
+            # The process leads a group of its own, so that its workers share its fate.
+            os.killpg(self._running.pid, what)

@@ -24,7 +24,7 @@ from tests.faults.bank import Bank
 from tests.faults.books import check
 from tests.faults.cluster import Cluster
 from tests.faults.disk import Disk
-from tests.faults.people import FIRMS, Load, People
+from tests.faults.people import FIRMS, Load, People, Watcher
 from tests.faults.process import Process
 from tests.faults.proxy import Proxy
 from tests.gateway.support import LONG, PEOPLE, Pki, seed
@@ -63,6 +63,7 @@ class Stage:
         wire: between the gateway and its database.
         line: between the callers and the gateway.
         people: the callers.
+        watcher: one of them, who watches everything.
     """
 
     directory: Path
@@ -74,6 +75,7 @@ class Stage:
     wire: Proxy
     line: Proxy
     people: People
+    watcher: Watcher
     rounds: int = 0
     _loading: asyncio.Task[None] | None = None
 
@@ -85,11 +87,13 @@ class Stage:
         async with asyncio.timeout(_ROUND_S):
             async with asyncio.TaskGroup() as tasks:
                 courier = tasks.create_task(self._carry())
+                watching = tasks.create_task(self.watcher.run())
                 self._loading = tasks.create_task(load.run(_CLERKS))
                 await fault(self, rng)
                 await self._loading
                 courier.cancel()
-            await self.settle()
+                await self.settle()
+                watching.cancel()
             await check(self, self.people.journal[begun:])
 
     async def moment(self, rng: Random, longest_s: float = _ROUND_S) -> None:
@@ -108,6 +112,7 @@ class Stage:
             await self._until(self._nothing_waits)
             self.bank.close_day()
             await self._until(self._nothing_waits)
+            await self._until(self._all_is_seen)
 
     async def rows(self, query: str) -> list[Any]:
         """What the database's owner sees."""
@@ -142,6 +147,10 @@ class Stage:
         self.bank.work()
         return not waiting and self.bank.all_is_taken
 
+    async def _all_is_seen(self) -> bool:
+        (events,) = await self.rows("SELECT count(*) FROM payment_events")
+        return len(self.watcher.seen) >= int(events["count"])
+
     async def _carry(self) -> None:
         while True:
             self.bank.work()
@@ -174,7 +183,18 @@ async def open_stage() -> AsyncIterator[Stage]:
         for fund in FIRMS:
             await people.upload(fund)
         bank = Bank.open(directory / "bank", bank_disk.folder.parent)
-        yield Stage(directory, cluster, database_disk, bank_disk, process, bank, wire, line, people)
+        yield Stage(
+            directory,
+            cluster,
+            database_disk,
+            bank_disk,
+            process,
+            bank,
+            wire,
+            line,
+            people,
+            Watcher(people),
+        )
 
 
 def _end_of(log: Path) -> str:

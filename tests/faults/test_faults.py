@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.faults.stage import Stage
 
-_ROUNDS = {"kill": 3, "database": 2}
+_ROUNDS = {"kill": 2, "database": 2}
 """Of the other faults one; `make soak` plays as many as wanted."""
 
 
