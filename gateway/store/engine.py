@@ -30,6 +30,9 @@ _STATEMENT_S: Final = 300.0
 """For how long a statement may go on. No call takes so long, and none of the night's: a server that
 vanished without a word, as in a failover, must not keep the gateway's own work waiting for ever."""
 
+_DURABLE: Final = {"synchronous_commit": "on"}
+"""What was committed is on disk, whatever the server, the database or the role is set to."""
+
 _BIND = sa.text("SELECT set_config('role', :role, true), set_config('xinyi.party', :party, true)")
 
 
@@ -86,6 +89,10 @@ def open_store(url: str, *, pool_size: int = 10) -> Store:
             # What a ping finds may be gone at the next statement: so the first call after a restart
             # of the server is told to repeat, and with that every old connection is thrown away.
             pool_pre_ping=False,
-            connect_args={"timeout": _CONNECT_S, "command_timeout": _STATEMENT_S},
+            connect_args={
+                "timeout": _CONNECT_S,
+                "command_timeout": _STATEMENT_S,
+                "server_settings": _DURABLE,
+            },
         )
     )

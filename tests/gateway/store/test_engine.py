@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
@@ -79,4 +80,17 @@ async def test_after_a_restart_of_the_server_one_failure_replaces_every_connecti
         await _works(store)
     assert reason_in(status_of(raised.value)) == "STORE_UNAVAILABLE"
     assert all(await asyncio.gather(*(_works(store) for _ in range(3))))
+    await store.close()
+
+
+async def test_a_commit_waits_for_the_disk_even_if_the_database_is_set_not_to(
+    database_url: str,
+) -> None:
+    owner = await asyncpg.connect(database_url)
+    name = sa.make_url(database_url).database
+    await owner.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    await owner.close()
+    store = open_store(database_url, pool_size=1)
+    async with store.transaction(GATEWAY) as conn:
+        assert await conn.scalar(sa.text("SHOW synchronous_commit")) == "on"
     await store.close()
