@@ -8,7 +8,7 @@ RAY := .venv/ray
 RELEASER := .venv/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test fuzz ray bench labelled release lint generate lock clean
+.PHONY: help setup demo serve test soak fuzz ray bench labelled release lint generate lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ serve: $(READY) ## leave a gateway running with the demo's data
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+soak: $(READY) ## break a gateway under load for ROUNDS=20 a fault (SEED=1 FAULTS="kill wire")
+	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -W "ignore:XDG_RUNTIME_DIR" -m tests.faults --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(FAULTS)
 
 # Beside the other packages, not among them: only this target needs it, and not every machine has it.
 $(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock

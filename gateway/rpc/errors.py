@@ -12,7 +12,7 @@ import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # it ships no stubs
 from grpc import StatusCode
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.domain.errors import MESSAGES_ZH, GatewayError, Kind, Reason
@@ -132,9 +132,15 @@ def passes(error: Exception) -> bool:
         return (
             error.connection_invalidated
             or isinstance(error, InterfaceError)
+            or _lost_its_place(error)
             or _sqlstate(error).startswith(_PASSING_CLASSES)
         )
     return isinstance(error, DisconnectionError | PoolTimeoutError | OSError)
+
+
+def _lost_its_place(error: DBAPIError) -> bool:
+    """Whether the driver cannot follow an answer: the connection broke in the midst of it."""
+    return isinstance(error, InternalError) and not _sqlstate(error)
 
 
 def _sqlstate(error: DBAPIError) -> str:

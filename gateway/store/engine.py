@@ -29,6 +29,16 @@ _OWNS = sa.text("""
     WHERE rolname = session_user AND schemaname = 'public' AND tablename = 'funds'
 """)
 
+_CONNECT_S: Final = 10.0
+"""For how long a connection may take to be opened."""
+
+_STATEMENT_S: Final = 300.0
+"""For how long a statement may go on. No call takes so long, and none of the night's: a server that
+vanished without a word, as in a failover, must not keep the gateway's own work waiting for ever."""
+
+_DURABLE: Final = {"synchronous_commit": "on"}
+"""What was committed is on disk, whatever the server, the database or the role is set to."""
+
 _BIND = sa.text("SELECT set_config('role', :role, true), set_config('xinyi.party', :party, true)")
 
 
@@ -107,5 +117,17 @@ def open_store(url: str, *, pool_size: int = 10) -> Store:
     """Opens the database at `url`, a ``postgresql://`` URL; the schema must be there already."""
     async_url = sa.make_url(url).set(drivername="postgresql+asyncpg")
     return Store(
-        create_async_engine(async_url, pool_size=pool_size, max_overflow=0, pool_pre_ping=False)
+        create_async_engine(
+            async_url,
+            pool_size=pool_size,
+            max_overflow=0,
+            # What a ping finds may be gone at the next statement: so the first call after a restart
+            # of the server is told to repeat, and with that every old connection is thrown away.
+            pool_pre_ping=False,
+            connect_args={
+                "timeout": _CONNECT_S,
+                "command_timeout": _STATEMENT_S,
+                "server_settings": _DURABLE,
+            },
+        )
     )

@@ -22,6 +22,7 @@ from xinyi.v1 import change_service_pb2 as change_pb
 
 from adapters.reach import Banks
 from gateway.client import CallRefused, Stubs, decode_error, stubs
+from gateway.clock import bank_date
 from gateway.domain.party import Mandate, Role
 from gateway.domain.policy import Tier
 from gateway.pki import Pair, Validity, issue_person
@@ -108,18 +109,18 @@ class StillClock:
 # --- the world --------------------------------------------------------------------------------
 
 
-async def seed(store: Store, certificates: dict[Who, Pair]) -> None:
-    """Writes the whole world into an empty database."""
+async def seed(store: Store, certificates: dict[Who, Pair], now: datetime = NOW) -> None:
+    """Writes the whole world into an empty database, as of a moment."""
     async with store.transaction(GATEWAY) as conn:
         for party_id in sorted({who.party_id for who in PEOPLE}):
-            await parties.create_party(conn, party_id, display_name=f"{party_id}机构", now=NOW)
+            await parties.create_party(conn, party_id, display_name=f"{party_id}机构", now=now)
         for who in PEOPLE:
-            await _seed_person(conn, who, certificates[who])
+            await _seed_person(conn, who, certificates[who], now)
         for estate_id in APPOINTED:
-            await _seed_estate(conn, estate_id)
+            await _seed_estate(conn, estate_id, now)
 
 
-async def _seed_person(conn: AsyncConnection, who: Who, certificate: Pair) -> None:
+async def _seed_person(conn: AsyncConnection, who: Who, certificate: Pair, now: datetime) -> None:
     ids = (who.party_id, who.person_id)
     await parties.create_person(
         conn,
@@ -127,32 +128,32 @@ async def _seed_person(conn: AsyncConnection, who: Who, certificate: Pair) -> No
         display_name=f"{who.person_id}某",
         natural_person=sha256(who.name.encode()).hexdigest(),
         roles=[who.role],
-        now=NOW,
+        now=now,
     )
     pem = certificate.certificate_pem.decode()
-    await parties.create_certificate(conn, *ids, pem=pem, now=NOW)
+    await parties.create_certificate(conn, *ids, pem=pem, now=now)
     if who in SIGNERS:
-        await _seed_signer(conn, who)
+        await _seed_signer(conn, who, now)
 
 
-async def _seed_signer(conn: AsyncConnection, who: Who) -> None:
+async def _seed_signer(conn: AsyncConnection, who: Who, now: datetime) -> None:
     await parties.create_public_key(
         conn,
         who.party_id,
         who.person_id,
         raw=who.signing_key.public_key().public_bytes_raw(),
-        starts_at=NOW - YEAR,
-        expires_at=NOW + YEAR,
-        now=NOW,
+        starts_at=now - YEAR,
+        expires_at=now + YEAR,
+        now=now,
     )
-    mandate = Mandate("m1", who.person_id, who.role, "", LIMIT_MINOR, "CNY", NOW - YEAR, NOW + YEAR)
-    await parties.create_mandate(conn, who.party_id, mandate, now=NOW)
+    mandate = Mandate("m1", who.person_id, who.role, "", LIMIT_MINOR, "CNY", now - YEAR, now + YEAR)
+    await parties.create_mandate(conn, who.party_id, mandate, now=now)
 
 
-async def _seed_estate(conn: AsyncConnection, estate_id: str) -> None:
-    await funds.create_estate(conn, estate_id, display_name=f"{estate_id}小区", group="", now=NOW)
+async def _seed_estate(conn: AsyncConnection, estate_id: str, now: datetime) -> None:
+    await funds.create_estate(conn, estate_id, display_name=f"{estate_id}小区", group="", now=now)
     for party_id in APPOINTED[estate_id]:
-        await funds.create_appointment(conn, estate_id, party_id, now=NOW)
+        await funds.create_appointment(conn, estate_id, party_id, now=now)
     await funds.create_fund(
         conn,
         estate_id,
@@ -160,7 +161,7 @@ async def _seed_estate(conn: AsyncConnection, estate_id: str) -> None:
         display_name=f"{estate_id}共有基金",
         trustee_id="trust",
         currency="CNY",
-        now=NOW,
+        now=now,
     )
     await funds.create_bank_account(
         conn,
@@ -171,9 +172,9 @@ async def _seed_estate(conn: AsyncConnection, estate_id: str) -> None:
         bank_code=BANK_CODE,
         profile_id="demo",
         opening_minor=OPENING_MINOR,
-        opening_date=TODAY - timedelta(days=1),
+        opening_date=bank_date(now) - timedelta(days=1),
         banks=Banks(Path("nowhere")),
-        now=NOW,
+        now=now,
     )
     for budget_line_id, category, limit_minor in BUDGETS:
         await funds.create_budget_line(
@@ -185,11 +186,11 @@ async def _seed_estate(conn: AsyncConnection, estate_id: str) -> None:
             category=category,
             display_name=category,
             limit_minor=limit_minor,
-            start_date=date(2026, 1, 1),
-            end_date=date(2026, 12, 31),
-            now=NOW,
+            start_date=date(now.year, 1, 1),
+            end_date=date(now.year + 1, 1, 31),
+            now=now,
         )
-    await funds.set_policy(conn, estate_id, (Tier(None, SLOTS),), read_version=0, now=NOW)
+    await funds.set_policy(conn, estate_id, (Tier(None, SLOTS),), read_version=0, now=now)
 
 
 # --- callers ----------------------------------------------------------------------------------

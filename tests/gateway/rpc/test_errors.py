@@ -12,7 +12,7 @@ from google.rpc import (  # type: ignore[import-untyped] # it ships no stubs
 from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from xinyi.v1 import common_pb2
 
@@ -143,6 +143,16 @@ def test_stored_refusal_is_told_as_it_was_stored() -> None:
             InterfaceError("SELECT", {}, _Broken("")),
             StatusCode.UNAVAILABLE,
             "STORE_UNAVAILABLE",
+        ),
+        (
+            InternalError("SELECT", {}, _Broken("")),
+            StatusCode.UNAVAILABLE,
+            "STORE_UNAVAILABLE",
+        ),
+        (
+            InternalError("SELECT", {}, _Broken("XX000")),
+            StatusCode.INTERNAL,
+            "INTERNAL",
         ),
         (PoolTimeoutError("busy"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
         (ConnectionRefusedError("refused"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
