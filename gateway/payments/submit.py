@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +23,7 @@ from gateway.domain.money import format_minor
 from gateway.domain.payload import SCHEMA, PaymentPayload, canonical_bytes, payload_refusal, stamp
 from gateway.domain.payment import Event, State
 from gateway.domain.policy import slots_for
-from gateway.ids import new_id
+from gateway.ids import new_id, new_nonce
 from gateway.ledger.holds import Purse, hold
 from gateway.ledger.writer import lock_fund
 from gateway.payments.record import Change, bank_order, event_row
@@ -404,7 +403,7 @@ def _payload(means: _Means, ask: Ask, payment_id: str, terms: Terms, path: str) 
             budget_line=f"{fund}/budgetLines/{ask.budget_line_id}",
             vouchers=ask.vouchers,
             policy_version=str(means.policy.version),
-            nonce=secrets.token_hex(16),
+            nonce=new_nonce(),
             not_before=stamp(start),
             expires=stamp(start + terms.ttl),
             required_roles=(_roles(slots[0]), _roles(slots[1])),
