@@ -4,10 +4,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 FUZZER := .venv/fuzzer
 SPLINK := .venv/splink
+MUTMUT := .venv/mutmut
 RAY := .venv/ray
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test fuzz ray bench labelled lint generate lock clean
+.PHONY: help setup demo serve test soak mutate fuzz ray bench labelled lint generate lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ serve: $(READY) ## leave a gateway running with the demo's data
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+soak: $(READY) ## live through thousands of simulated days, SEEDS=2000 of them (SEED=N: only that one, aloud)
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0))
 
 # Beside the other packages, not among them: only this target needs it, and not every machine has it.
 $(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock
