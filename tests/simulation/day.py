@@ -65,7 +65,7 @@ _LARGEST_MINOR: Final = 300_000
 _STEPS: Final = (14, 28)
 _HARM: Final = (0.0, 0.0, 0.1, 0.3)
 """How likely something goes wrong, drawn for each kind of harm: many days know only some."""
-_NIGHTS: Final = 0.2
+_NIGHTS: Final = 0.1
 """How many of the days are reconciled: a night takes as long as the rest of its day."""
 _EXPECTED: Final = frozenset({"transmission_not_delivered", "transmission_in_doubt"})
 """What a gateway may log as an error, where a bank cannot be reached."""
@@ -124,7 +124,8 @@ class Day:
             (step,) = self.chance.choices(names, weights)
             self.trace.say(step.__name__.strip("_").replace("_", " "))
             await step(self)
-            await self.watch.look()
+            if self.mortals.has_worked():
+                await self.watch.look()
         await self._settle()
 
     def _amount_minor(self) -> int:
@@ -174,21 +175,26 @@ class Day:
     async def _both_sign(self) -> None:
         payment = self._some("HELD", "PARTLY_SIGNED", "UNKNOWN")
         if payment:
-            signers = [_CHAIRS[payment.fund_id], CHECKER]
+            payload, signers = await self._shown(payment), [_CHAIRS[payment.fund_id], CHECKER]
             self.chance.shuffle(signers)
             for who in signers:
-                await self._sign(payment, who)
+                await self._sign(payment, payload, who)
 
     async def _anybody_signs(self) -> None:
         """Often somebody who may not, or what may not be signed any more."""
         if self.payments:
             who = self.chance.choice([CHAIR, OTHER_CHAIR, CHECKER])
-            await self._sign(self.chance.choice(self.payments), who)
+            payment = self.chance.choice(self.payments)
+            await self._sign(payment, await self._shown(payment), who)
 
-    async def _sign(self, payment: Payment, who: Who) -> None:
+    async def _shown(self, payment: Payment) -> bytes:
+        """The bytes to sign."""
         asked = payment_pb.GetPaymentRequest(name=payment.name)
         shown = await self.mortals.read(CHECKER, "PaymentService/GetPayment", asked)
-        payload = shown.payment.signing_payload
+        payload: bytes = shown.payment.signing_payload
+        return payload
+
+    async def _sign(self, payment: Payment, payload: bytes, who: Who) -> None:
         if self.chance.random() < self.courier.trouble / 4:
             payload = payload.replace("维修".encode(), "装修".encode())
         request = payment_pb.SignPaymentRequest(name=payment.name, envelope=envelope(payload, who))

@@ -68,9 +68,16 @@ class Mortals:
     trace: Trace
     asked: list[Asked] = field(default_factory=list)
     _numbers: count[int] = field(default_factory=lambda: count(1))
+    _worked: bool = False
+
+    def has_worked(self) -> bool:
+        """Whether anything was done since this was asked for the last time."""
+        worked, self._worked = self._worked, False
+        return worked
 
     async def do(self, work: Callable[[Process], Awaitable[Any]], *, safe: bool = False) -> bool:
         """Does it; False if the process died of it, and another one has begun."""
+        self._worked = True
         in_danger = not safe and self.chance.random() < self.danger
         self.life.begin(int(self.chance.expovariate(_LONG_LIFE)) if in_danger else None)
         try:

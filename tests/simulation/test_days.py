@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-import uvloop
 
 from gateway.bank import statements
 from gateway.payments import approve, outcome
 from gateway.rpc import once
 from tests.simulation.checks import BrokenError
 from tests.simulation.day import simulate
-from tests.simulation.stage import open_stage, start_server
+
+if TYPE_CHECKING:
+    from tests.simulation.conftest import Theatre
 
 _DAYS: Final = 200
 _AT_ONCE: Final = 20
@@ -30,15 +29,10 @@ _ROOT: Final = Path(__file__).parents[2]
 Live = Callable[[int], list[str]]
 
 
-@pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
+@pytest.fixture
+def live(theatre: Theatre) -> Live:
     """Lives through the day of a seed; answers with its trace."""
-    url, folder = start_server()
-    stack = AsyncExitStack()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        stage = runner.run(stack.enter_async_context(open_stage(url, folder)))
-        yield lambda seed: runner.run(simulate(stage, seed, lambda _: None)).lines
-        runner.run(stack.aclose())
+    return lambda seed: theatre.run(simulate(theatre.stage, seed, lambda _: None)).lines
 
 
 @pytest.mark.parametrize("first", range(0, _DAYS, _AT_ONCE))
