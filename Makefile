@@ -49,6 +49,16 @@ $(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock
 fuzz: $(FUZZER)/.ready ## attack every reader of files, SECONDS=20 each (READERS="camt mt940")
 	PYTHONPATH=$(FUZZER) $(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),20) $(READERS)
 
+# As the fuzzer.
+$(MUTMUT)/.ready: $(READY) tests/mutation/requirements.lock
+	@rm -rf $(MUTMUT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps --only-binary :all: \
+	  --require-hashes --target $(MUTMUT) -r tests/mutation/requirements.lock
+	@touch $@
+
+mutate: $(MUTMUT)/.ready ## change the core in small ways and tell what no test notices (SAMPLE=100 of what needs a database)
+	PYTHONPATH=$(CURDIR)/$(MUTMUT) nice $(BIN)/python -m tests.mutation --sample $(or $(SAMPLE),100) --seed $(or $(SEED),0)
+
 # As the fuzzer: an extra of the package that its other tests do without.
 $(RAY)/.ready: $(READY) tests/ray/requirements.lock
 	@rm -rf $(RAY)
