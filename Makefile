@@ -4,11 +4,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 FUZZER := .venv/fuzzer
 SPLINK := .venv/splink
+MUTMUT := .venv/mutmut
 RAY := .venv/ray
 RELEASER := .venv/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test soak fuzz ray bench labelled release lint generate lock clean
+.PHONY: help setup demo serve test soak mutate fuzz ray bench labelled release lint generate lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +33,8 @@ serve: $(READY) ## leave a gateway running with the demo's data
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-soak: $(READY) ## break a gateway under load for ROUNDS=20 a fault (SEED=1 FAULTS="kill wire")
+soak: $(READY) ## thousands of simulated days (SEEDS=2000), then a gateway broken under load (ROUNDS=20); SEED=N for one
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0))
 	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -W "ignore:XDG_RUNTIME_DIR" -m tests.faults --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(FAULTS)
 
 # Beside the other packages, not among them: only this target needs it, and not every machine has it.
@@ -48,6 +50,16 @@ $(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock
 
 fuzz: $(FUZZER)/.ready ## attack every reader of files, SECONDS=20 each (READERS="camt mt940")
 	PYTHONPATH=$(FUZZER) $(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),20) $(READERS)
+
+# As the fuzzer.
+$(MUTMUT)/.ready: $(READY) tests/mutation/requirements.lock
+	@rm -rf $(MUTMUT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps --only-binary :all: \
+	  --require-hashes --target $(MUTMUT) -r tests/mutation/requirements.lock
+	@touch $@
+
+mutate: $(MUTMUT)/.ready ## change the core in small ways and tell what no test notices (SAMPLE=100 of what needs a database)
+	PYTHONPATH=$(CURDIR)/$(MUTMUT) nice $(BIN)/python -m tests.mutation --sample $(or $(SAMPLE),100) --seed $(or $(SEED),0)
 
 # As the fuzzer: an extra of the package that its other tests do without.
 $(RAY)/.ready: $(READY) tests/ray/requirements.lock

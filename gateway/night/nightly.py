@@ -8,7 +8,6 @@ the database; what the dead one might still write is refused.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from gateway.audit.entry import Deed, by_gateway
 from gateway.audit.log import append
 from gateway.clock import bank_date
 from gateway.domain.errors import Reason, invalid
+from gateway.ids import new_nonce
 from gateway.night import record, snapshot, writing
 from gateway.night.outcome import decide
 from gateway.night.proofs import Account
@@ -117,7 +117,7 @@ class Nights:
     # --- beginning ------------------------------------------------------------------------------
 
     async def _begin(self, day: date, run_id: str) -> _Begun:
-        owner = secrets.token_hex(16)
+        owner = new_nonce()
         async with self.store.transaction(GATEWAY) as conn:
             dead = await record.unfinished(conn)
             manifest = None if dead is None else await self._kept(dead, day)

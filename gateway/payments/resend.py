@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -14,6 +13,7 @@ from gateway.domain.errors import Reason, precondition
 from gateway.domain.payload import Resend, canonical_bytes, parse_payload, stamp
 from gateway.domain.payment import State
 from gateway.domain.resend import Evidence, blockers
+from gateway.ids import new_nonce
 from gateway.ledger.writer import lock_fund
 from gateway.payments import transmissions
 from gateway.payments.record import load, note, payment_name
@@ -257,7 +257,7 @@ def _payload(payment: Row, subject: Subject, evidence: Evidence, preparing: Prep
         stated_until=str(evidence.stated_until),
     )
     changed = {
-        "nonce": secrets.token_hex(16),
+        "nonce": new_nonce(),
         "not_before": stamp(start),
         "expires": stamp(start + preparing.ttl),
         "resend": again,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +21,7 @@ from gateway.domain.money import format_minor
 from gateway.domain.payload import SCHEMA, PaymentPayload, canonical_bytes, payload_refusal, stamp
 from gateway.domain.payment import State
 from gateway.domain.policy import slots_for
-from gateway.ids import new_id
+from gateway.ids import new_id, new_nonce
 from gateway.payments.record import bank_order
 
 if TYPE_CHECKING:
@@ -314,7 +313,7 @@ def _payload(means: Means, ask: Ask, payment_id: str, terms: Terms, path: str) -
             budget_line=f"{fund}/budgetLines/{ask.budget_line_id}",
             vouchers=ask.vouchers,
             policy_version=str(means.policy.version),
-            nonce=secrets.token_hex(16),
+            nonce=new_nonce(),
             not_before=stamp(start),
             expires=stamp(start + terms.ttl),
             required_roles=(_roles(slots[0]), _roles(slots[1])),

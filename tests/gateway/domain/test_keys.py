@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.domain.errors import GatewayError, Reason
 from gateway.domain.keys import (
+    MAX_PEM_BYTES,
     dump_private_key,
     dump_public_key,
     is_weak,
@@ -87,10 +88,19 @@ def test_a_passphrase_for_a_file_that_has_none_is_refused() -> None:
     ],
 )
 def test_what_is_no_key_file_is_refused(pem: bytes) -> None:
-    with pytest.raises(GatewayError):
+    with pytest.raises(GatewayError) as private:
         load_private_key(pem)
-    with pytest.raises(GatewayError):
+    with pytest.raises(GatewayError) as public:
         load_public_key(pem)
+    assert {private.value.reason, public.value.reason} == {Reason.FIELD_INVALID}
+    assert [each.field for each in private.value.violations] == ["private_key"]
+    assert [each.field for each in public.value.violations] == ["public_key"]
+
+
+def test_a_key_file_may_be_as_long_as_the_bound() -> None:
+    key = private_key("wang")
+    padded = dump_public_key(key.public_key()).ljust(MAX_PEM_BYTES, b"\n")
+    assert load_public_key(padded).public_bytes_raw() == key.public_key().public_bytes_raw()
 
 
 def test_a_key_of_another_kind_is_refused() -> None:

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.errors import GatewayError, Reason
-from gateway.domain.money import EXPONENTS, LIMIT_MINOR, Money, format_minor, parse_minor
+from gateway.domain.errors import GatewayError, Kind, Reason
+from gateway.domain.money import (
+    _LONGEST_TEXT,
+    EXPONENTS,
+    LIMIT_MINOR,
+    Money,
+    format_minor,
+    parse_minor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,3 +189,28 @@ def test_an_unknown_currency_is_refused() -> None:
 
 def test_an_amount_reads_as_people_write_it() -> None:
     assert str(Money(123456, "CNY")) == "1,234.56 CNY"
+
+
+def test_sums_of_two_currencies_are_refused_naming_both() -> None:
+    with pytest.raises(GatewayError) as refused:
+        Money(1, "CNY") + Money(1, "USD")
+    assert refused.value.kind is Kind.PRECONDITION
+    assert refused.value.metadata == {"currency": "CNY", "other": "USD"}
+    assert str(Money(7, "JPY")) == "7 JPY"
+
+
+def test_what_is_no_amount_is_refused_at_its_field() -> None:
+    with pytest.raises(GatewayError) as refused:
+        parse_minor("1.234")
+    assert [each.field for each in refused.value.violations] == ["amount"]
+
+
+def test_an_amount_may_be_written_as_long_as_any_is_and_no_longer() -> None:
+    longest = "7".rjust(_LONGEST_TEXT)
+    assert parse_minor(longest) == 700
+    with pytest.raises(GatewayError):
+        parse_minor(f" {longest}")
+
+
+def test_renminbi_is_written_where_no_currency_is_named() -> None:
+    assert format_minor(123_456) == "1,234.56"

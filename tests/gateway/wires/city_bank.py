@@ -93,6 +93,7 @@ class CityBank:
         received: every message that it has read, in order.
         instructions: what it has, by our reference.
         debits: how often money left for a reference.
+        idle: other funds with an account here, in which nothing moves.
     """
 
     clock: StillClock
@@ -105,6 +106,7 @@ class CityBank:
     received: list[Message] = field(default_factory=list)
     instructions: dict[str, Instruction] = field(default_factory=dict)
     debits: Counter[str] = field(default_factory=Counter)
+    idle: tuple[str, ...] = ("jinjiang",)
     _entries: list[Entry] = field(default_factory=list)
     _stated_minor: int = OPENING_MINOR
     _serial: int = 0
@@ -148,7 +150,8 @@ class CityBank:
         opening = self._stated_minor if opening_minor is None else opening_minor
         moved = sum(entry.amount_minor for entry in self._entries)
         self._leave(ACCOUNT, day, (opening, opening + moved), tuple(self._entries))
-        self._leave(ACCOUNT_NUMBERS["jinjiang"], day, (OPENING_MINOR, OPENING_MINOR), ())
+        for fund_id in self.idle:
+            self._leave(ACCOUNT_NUMBERS[fund_id], day, (OPENING_MINOR, OPENING_MINOR), ())
         self._stated_minor = opening + moved
         self._entries.clear()
 
