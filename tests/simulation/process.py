@@ -12,6 +12,7 @@ from adapters.reach import Banks
 from gateway.bank.inbox import Inbox
 from gateway.cases.ageing import age_cases
 from gateway.cases.policy import CasePolicy
+from gateway.domain.party import Identity
 from gateway.night import Nights
 from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
@@ -123,7 +124,9 @@ class Process:
         if who.role not in METHODS[f"/xinyi.v1.{method}"]:
             raise AssertionError(f"{who.role} may not call {method}")
         human = sha256(who.name.encode()).hexdigest()
-        begin(Trail(f"/xinyi.v1.{method}", "simulation", self.sender.clock()))
+        trail = Trail(f"/xinyi.v1.{method}", "simulation", self.sender.clock())
+        trail.identify(Identity(who.party_id, who.person_id), "")
+        begin(trail)
         set_caller(Caller(who.party_id, who.person_id, human, frozenset({who.role})))
         given = _stream(request) if isinstance(request, list) else request
         return await getattr(self.services[service], name)(given, None)

@@ -8,7 +8,8 @@ down_revision = "0006"
 
 _TABLES = ("audit_entries", "audit_links", "rollback_assents")
 _EVERYTHING = "current_setting('xinyi.party', true) = '*'"
-_MINE = "current_setting('xinyi.party', true)"
+# One party, or several whose calls are written together.
+_MINE = "ANY (string_to_array(current_setting('xinyi.party', true), ','))"
 _WRITTEN = (
     "at, party_id, person_id, fingerprint, peer, method, resource, request_id, request_digest,"
     " code, reason, digest"
