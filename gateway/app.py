@@ -38,7 +38,7 @@ from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
 from gateway.payments.outbox import Sender
 from gateway.registry import founding
-from gateway.rpc.access import SERVICES_OF_MONEY
+from gateway.rpc.access import SERVICES_OF_MONEY, is_held, is_published
 from gateway.rpc.audit import AuditServicer
 from gateway.rpc.bank import BankServicer
 from gateway.rpc.change import ChangeServicer
@@ -77,6 +77,8 @@ _CASES_POLL_S: Final = 60.0
 """Pause between two looks which cases have become late."""
 _LOG_POLL_S: Final = 1.0
 """Pause between two looks for lines that no log has yet."""
+_SCRUB_POLL_S: Final = 5.0
+"""Pause between two looks at a few lines of each log."""
 _WITNESS_POLL_S: Final = 10.0
 """Pause between two rounds to the witnesses."""
 
@@ -118,10 +120,10 @@ class Gateway:
     async def work(self) -> int:
         """One round of what happens between calls; returns how much there was to do.
 
-        Nothing is done while the database lacks what was anchored: files of the banks wait too,
-        because they may answer what is lost.
+        Nothing is done while the database lacks what was anchored, or what is published is broken:
+        files of the banks wait too, because they may answer what is lost.
         """
-        if self.keeper.lost:
+        if self.keeper.lost or self.publisher.standing.trouble:
             return 0
         sent = await self.sender.send_all()
         taken = await self.inbox.take_all()
@@ -178,7 +180,8 @@ async def running(
         writers = committer.writers()
         parts = _Parts(store, clock, banks, nights, publisher, keeper, writers)
         rate = Rate(settings.party_calls_per_s, settings.party_burst)
-        edge = Edge(store, clock, PartyLimits(rate), recorder, keeper)
+        standing = partial(_require_standing, keeper, publisher)
+        edge = Edge(store, clock, PartyLimits(rate), recorder, standing)
         server, port = build_server(
             settings.listen,
             TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca),
@@ -186,7 +189,8 @@ async def running(
             [*_services(parts, settings), watch.health.register],
         )
         await keeper.look()
-        watch.readiness.checks.append(_history_check(keeper))
+        await publisher.look()
+        watch.readiness.checks += (_history_check(keeper), _log_check(publisher))
         await stack.enter_async_context(_recording(recorder, keeper))
         monitor_port = await stack.enter_async_context(
             watch.published(settings, clock, store, banks)
@@ -226,6 +230,24 @@ def _history_check(keeper: Keeper) -> Check:
     return Check("history", probe, SERVICES_OF_MONEY)
 
 
+def _log_check(publisher: Publisher) -> Check:
+    """Nothing that moves money or shows the book is ready while what is published is broken."""
+
+    async def probe() -> str:
+        trouble = publisher.standing.trouble
+        return "" if trouble is None else trouble.message
+
+    return Check("log", probe, SERVICES_OF_MONEY | {"xinyi.v1.DisclosureService"})
+
+
+def _require_standing(keeper: Keeper, publisher: Publisher, method: str) -> None:
+    """Passes unless the method is held back by what the database lacks, or by a broken log."""
+    if is_held(method):
+        keeper.require_whole()
+    if is_held(method) or is_published(method):
+        publisher.require_whole()
+
+
 @asynccontextmanager
 async def _recording(recorder: Recorder, keeper: Keeper) -> AsyncIterator[None]:
     """Writes the audit log beside the block; nothing is left unwritten or unlinked behind it."""
@@ -261,6 +283,7 @@ async def serve(settings: Settings, database_url: str) -> None:
             ("audit", gateway.keeper.keep, _AUDIT_POLL_S),
             ("round", gateway.work, pause_s),
             ("log", whole(gateway.publisher.log_all), _LOG_POLL_S),
+            ("scrub", whole(gateway.publisher.scrub), _SCRUB_POLL_S),
             ("witnesses", whole(gateway.publisher.ask_witnesses), _WITNESS_POLL_S),
             ("night", whole(nights.run_due), _NIGHT_POLL_S),
             ("cases", whole(partial(_age, gateway, policy)), _CASES_POLL_S),

@@ -9,7 +9,8 @@ what is believed: a database that does not go on from the checkpoint in public i
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -19,6 +20,7 @@ import structlog
 from gateway.disclosure import log, public
 from gateway.disclosure.entry import line_entry
 from gateway.disclosure.lines import shown
+from gateway.disclosure.scrub import scrub
 from gateway.disclosure.verify_page import verify_page
 from gateway.disclosure.witnesses import ForkedError, WitnessAt, ask, keep, last_cosigned
 from gateway.domain.errors import GatewayError, Kind, Reason
@@ -29,7 +31,7 @@ from gateway.transparency.note import NoteError, open_note, parse_key, parse_not
 from gateway.transparency.tiles import WIDTH, tiles_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -50,6 +52,20 @@ _FINISHED: Final = sa.text(
 logger = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class Standing:
+    """What is known of the logs while the process runs.
+
+    Attributes:
+        trouble: why nothing may be served or paid; None while nothing is wrong. It stays until the
+            process begins anew: what was tampered with is not believed because it was put back.
+        scrubbed: how far each log was looked through.
+    """
+
+    trouble: GatewayError | None = None
+    scrubbed: dict[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Publisher:
     """Keeps every log of the gateway.
@@ -60,6 +76,7 @@ class Publisher:
         keys: by which logs are signed.
         directory: what is public, one folder a log.
         witnesses: who is asked to cosign.
+        standing: whether what it publishes may be believed.
     """
 
     store: Store
@@ -67,6 +84,7 @@ class Publisher:
     keys: LogKeys
     directory: Path
     witnesses: tuple[WitnessAt, ...] = ()
+    standing: Standing = field(default_factory=Standing)
 
     @property
     def witness_keys(self) -> Mapping[str, str]:
@@ -81,14 +99,58 @@ class Publisher:
         """
         taken = 0
         while True:
-            async with self.store.transaction(GATEWAY) as conn:
-                await self._require_whole(conn)
-                count = await self._take(conn)
+            with self._noting():
+                async with self.store.transaction(GATEWAY) as conn:
+                    await self._require_published(conn)
+                    count = await self._take(conn)
             taken += count
             if count < LINES_AT_ONCE:
                 break
-        await self.publish_all()
+        with self._noting():
+            await self.publish_all()
         return taken
+
+    async def look(self) -> None:
+        """Compares the logs with what is public, as at the start; trouble is noted, not raised."""
+        with suppress(GatewayError), self._noting():
+            async with self.store.snapshot(GATEWAY) as conn:
+                await self._require_published(conn)
+
+    async def scrub(self) -> int:
+        """Looks through a few lines of each log, going on from where it was; returns 0.
+
+        Raises:
+            GatewayError: LOG_BROKEN if the book is not the one in the log.
+        """
+        with self._noting():
+            async with self.store.snapshot(GATEWAY) as conn:
+                for row in await log.all_logs(conn):
+                    start = self.standing.scrubbed.get(row.log_id, 0)
+                    self.standing.scrubbed[row.log_id], why = await scrub(conn, row, start)
+                    if why:
+                        raise broken(row.log_id, why)
+        return 0
+
+    def require_whole(self) -> None:
+        """Passes unless something published has been contradicted.
+
+        Raises:
+            GatewayError: LOG_BROKEN.
+        """
+        if self.standing.trouble is not None:
+            raise self.standing.trouble
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Remembers that a log is broken, whoever finds it out."""
+        self.require_whole()
+        try:
+            yield
+        except GatewayError as error:
+            if error.reason is Reason.LOG_BROKEN:
+                self.standing.trouble = error
+                logger.critical("log_broken", why=error.message)
+            raise
 
     async def publish_all(self) -> None:
         """Brings the public files of every log up to its last checkpoint."""
@@ -164,10 +226,11 @@ class Publisher:
         if not self.witnesses:
             return 0
         asked = 0
-        async with httpx.AsyncClient() as client, self.store.snapshot(GATEWAY) as conn:
-            for row in await log.all_logs(conn):
-                for witness in self.witnesses:
-                    asked += await self._ask(conn, client, row, witness)
+        with self._noting():
+            async with httpx.AsyncClient() as client, self.store.snapshot(GATEWAY) as conn:
+                for row in await log.all_logs(conn):
+                    for witness in self.witnesses:
+                        asked += await self._ask(conn, client, row, witness)
         if asked:
             await self.publish_all()
         return asked
@@ -190,7 +253,7 @@ class Publisher:
 
     # --- believing ------------------------------------------------------------------------------
 
-    async def _require_whole(self, conn: AsyncConnection) -> None:
+    async def _require_published(self, conn: AsyncConnection) -> None:
         for row in await log.all_logs(conn):
             there = published(self.directory / row.log_id, row)
             if there is not None:

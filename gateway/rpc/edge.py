@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from secrets import token_hex
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import grpc
 import protovalidate
@@ -21,7 +21,7 @@ from grpc_status import rpc_status
 
 from gateway.domain.errors import FieldViolation, GatewayError, Kind, Reason
 from gateway.rpc import limits
-from gateway.rpc.access import admit, is_held
+from gateway.rpc.access import admit
 from gateway.rpc.caller import set_caller
 from gateway.rpc.errors import reason_in, status_of
 from gateway.rpc.identity import Proof, Register, proved
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from protovalidate import Violation
 
-    from gateway.audit.keeper import Keeper
     from gateway.audit.recorder import Recorder
     from gateway.clock import Clock
     from gateway.rpc.limits import PartyLimits
@@ -55,6 +54,10 @@ _BUILDERS: Final[Mapping[str, Callable[..., grpc.RpcMethodHandler[Any, Any]]]] =
 _log = structlog.get_logger(__name__)
 
 
+Guard: TypeAlias = "Callable[[str], None]"
+"""Raises for a method that must not be called while the gateway stands as it does."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Method:
     """A method of the contract with the servicer's function behind it."""
@@ -68,13 +71,13 @@ class Edge(grpc.aio.ServerInterceptor):
     """The one interceptor of the server."""
 
     def __init__(
-        self, store: Store, clock: Clock, parties: PartyLimits, recorder: Recorder, keeper: Keeper
+        self, store: Store, clock: Clock, parties: PartyLimits, recorder: Recorder, standing: Guard
     ) -> None:
         self._register = Register(store, clock)
         self._clock = clock
         self._parties = parties
         self._recorder = recorder
-        self._keeper = keeper
+        self._require_standing = standing
 
     async def intercept_service(
         self,
@@ -151,8 +154,7 @@ class Edge(grpc.aio.ServerInterceptor):
         current_trail().identify(identity, proof.fingerprint)
         caller = await self._register.caller(proof)
         admit(method, caller.roles)
-        if is_held(method):
-            self._keeper.require_whole()
+        self._require_standing(method)
         set_caller(caller)
 
 
