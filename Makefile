@@ -32,7 +32,7 @@ test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 soak: $(READY) ## break a gateway under load for ROUNDS=20 a fault (SEED=1 FAULTS="kill wire")
-	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR" -m tests.faults --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(FAULTS)
+	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -W "ignore:XDG_RUNTIME_DIR" -m tests.faults --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(FAULTS)
 
 # Beside the other packages, not among them: only this target needs it, and not every machine has it.
 $(FUZZER)/.ready: $(READY) tests/fuzz/requirements.lock
