@@ -47,6 +47,10 @@ _REPEATABLE: Final = frozenset({grpc.StatusCode.RESOURCE_EXHAUSTED})
 """Beside what is undecided: the gateway had no room, and did nothing."""
 
 
+NO_ANSWERS: Final = frozenset({"INTERNAL", "UNKNOWN"})
+"""What a caller may never hear of a fault: a defect of the gateway."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """One call as its caller remembers it.
@@ -163,7 +167,7 @@ class Watcher:
             except grpc.aio.AioRpcError as error:
                 refused = decode_error(error)
                 assert refused.undecided, refused
-                assert refused.reason != "INTERNAL", refused
+                assert refused.reason not in NO_ANSWERS, refused
             await asyncio.sleep(_PAUSE_S)
 
     async def _follow(self) -> None:
