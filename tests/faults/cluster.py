@@ -103,7 +103,7 @@ class Cluster:
         return self._answers()
 
     def _answers(self) -> bool:
-        return self._run("pg_isready", "-q", "-h", self.directory) == 0
+        return self._run("pg_isready", "-q", "-U", "postgres", "-h", self.directory) == 0
 
     def _run(self, program: str, *arguments: str | Path, **environment: str) -> int:
         # Not by Python's `user`, for which it has to fork: gRPC's threads do not survive that.
