@@ -36,10 +36,9 @@ def find(alone: Sides) -> Found:
 
     Where an account has several such rows, the first is the one; the rest repeat it.
     """
-    met = alone.bank.join(alone.ledger, on=_ANYWHERE, how="semi")
-    shared = _on_one_account(met).join(
-        _on_one_account(alone.ledger), on=_ANYWHERE, suffix="_ledger"
-    )
+    entries = sharing(alone.bank, alone.ledger, _ANYWHERE)
+    lines = sharing(alone.ledger, entries, _ANYWHERE)
+    shared = _on_one_account(entries).join(_on_one_account(lines), on=_ANYWHERE, suffix="_ledger")
     pairs = shared.select(group="row", row="row", ledger="row_ledger").sort("group")
     return Found(pairs.select("group", "row"), pairs.select("group", row="ledger"))
 
