@@ -272,7 +272,8 @@ def _runs(frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
 
 def _located(run: pl.Series, purses: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     """Of each row the columns of `accounts`; sorted input has few runs to look up."""
-    return purses.join(accounts, on=PURSE, how="left", maintain_order="left")[run]
+    placed = purses.join(accounts, on=PURSE, how="left", maintain_order="left")
+    return placed.select("account_id", "account", "place")[run]
 
 
 def _in_order(rows: pl.DataFrame, frame: pl.DataFrame, side: Side) -> pl.DataFrame:

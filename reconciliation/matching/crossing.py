@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 _HERE: Final = ("account", "amount", "own")
 _ANYWHERE: Final = ("currency", "amount", "own")
+_COMPARED: Final = ("row", "account", "date", *_ANYWHERE)
 
 
 def stranded(opened: Sides) -> Sides:
     """Rows with an id of ours that the other side has not on this account with this amount."""
-    bank, ledger = opened.bank.drop_nulls("own"), opened.ledger.drop_nulls("own")
+    bank, ledger = (
+        side.select(_COMPARED).drop_nulls("own") for side in (opened.bank, opened.ledger)
+    )
     return Sides(_lacking(bank, ledger), _lacking(ledger, bank))
 
 
