@@ -8,7 +8,7 @@ from math import gcd
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciliation.matching import whole_sums
@@ -99,6 +99,7 @@ def test_where_all_amounts_together_are_the_answer_a_search_finds_no_other(
     assert found.states == whole_states(len(amounts))
 
 
+@settings(deadline=None)
 @given(
     entries=st.lists(st.integers(1, 40), min_size=1, max_size=3),
     lines=st.lists(st.integers(1, 20), min_size=1, max_size=5),
@@ -121,6 +122,13 @@ def test_what_is_settled_without_a_search_is_what_searches_find(
                 assert here == list(solutions)
             else:
                 assert (side, row) not in found
+
+
+def test_an_account_of_many_rows_is_left_to_the_searches() -> None:
+    sums, settled = whole_sums.find(
+        _shelf("bank", [40] * 100), _shelf("ledger", [9] * 100), Rules()
+    )
+    assert (sums.height, settled.height) == (0, 0)
 
 
 def _shelf(side: str, amounts: list[int]) -> pl.DataFrame:
