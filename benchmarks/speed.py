@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 NATION_ACCOUNTS: Final = 600_000
 NATION_LINES: Final = 17
 """Lines an account: with 600,000 accounts, ten million lines."""
-SHARD_ACCOUNTS: Final = 15_000
-"""A whole number of them for each core, in a quick run too."""
+SHARD_ACCOUNTS: Final = 30_000
+"""At most; a whole number of shards for each core."""
 QUICK: Final = 20
 """A quick run is this many times smaller."""
 CORES: Final = 2
@@ -74,9 +74,12 @@ def nation(folder: Path, seed: str, *, quick: bool) -> dict[str, Any]:
 def write_shards(folder: Path, seed: str, accounts: int) -> tuple[int, int]:
     """Makes the shards' files; how many entries and lines there are."""
     entries = lines = 0
-    for first in range(0, accounts, SHARD_ACCOUNTS):
-        count = min(SHARD_ACCOUNTS, accounts - first)
-        books = generate(Plan(f"{seed}/{first}", count, NATION_LINES, first_account=first))
+    count = min(SHARD_ACCOUNTS, accounts // CORES)
+    for first in range(0, accounts, count):
+        plan = Plan(
+            f"{seed}/{first}", min(count, accounts - first), NATION_LINES, first_account=first
+        )
+        books = generate(plan)
         name = f"{first:07}.parquet"
         normalise(books.bank, "bank").write_parquet(folder / f"bank-{name}")
         normalise(books.ledger, "ledger").write_parquet(folder / f"ledger-{name}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from inspect import isasyncgenfunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -120,18 +121,19 @@ def _wrapped(handler: Handler, around: Around) -> Handler:
     shape = "_".join("stream" if streaming else _UNARY for streaming in sides)
     behave = getattr(handler, shape)
 
-    async def single(request: Any, context: Any) -> Any:  # noqa: ANN401 - of any method
+    # Streams of the contract are written by the edge, inside of their call; reflection's are not.
+    async def call(request: Any, context: Any) -> Any:  # noqa: ANN401 - of any method
         with around(context):
             return await behave(request, context)
 
-    async def streaming(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
+    async def generator(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
         with around(context):
             async for answer in behave(request, context):
                 yield answer
 
     build = getattr(grpc, f"{shape}_rpc_method_handler")
     built: Handler = build(
-        streaming if handler.response_streaming else single,
+        generator if isasyncgenfunction(behave) else call,
         handler.request_deserializer,
         handler.response_serializer,
     )

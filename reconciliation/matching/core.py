@@ -119,12 +119,13 @@ class Scene:
     def alike(self, side: Side, key: tuple[str, ...]) -> pl.DataFrame:
         """All rows of a side, closed ones too, whose key another row of it has, by `family`.
 
-        Every key has account and amount and something else.
+        Every key has account and amount and something else. Columns are the key, `row`, `date` and
+        the number of the `family`.
         """
         if (side, key) not in self.noted:
             # by hash first: few rows are left to compare
-            near = self._near(side).filter(mixed(key).is_duplicated())
-            families = near.with_columns(
+            near = self._near(side).select(*dict.fromkeys((*key, "row", "date")))
+            families = near.filter(mixed(key).is_duplicated()).with_columns(
                 family=pl.col("row").first().over(key), members=pl.len().over(key)
             )
             self.noted[side, key] = families.filter(pl.col("members") > 1).drop("members")
@@ -271,7 +272,8 @@ def _runs(frame: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
 
 def _located(run: pl.Series, purses: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     """Of each row the columns of `accounts`; sorted input has few runs to look up."""
-    return purses.join(accounts, on=PURSE, how="left", maintain_order="left")[run]
+    placed = purses.join(accounts, on=PURSE, how="left", maintain_order="left")
+    return placed.select("account_id", "account", "place")[run]
 
 
 def _in_order(rows: pl.DataFrame, frame: pl.DataFrame, side: Side) -> pl.DataFrame:

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 _HERE: Final = ("account", "amount", "own")
 _ANYWHERE: Final = ("currency", "amount", "own")
+_COMPARED: Final = ("row", "account", "date", *_ANYWHERE)
 
 
 def stranded(opened: Sides) -> Sides:
     """Rows with an id of ours that the other side has not on this account with this amount."""
-    bank, ledger = opened.bank.drop_nulls("own"), opened.ledger.drop_nulls("own")
+    bank, ledger = (
+        side.select(_COMPARED).drop_nulls("own") for side in (opened.bank, opened.ledger)
+    )
     return Sides(_lacking(bank, ledger), _lacking(ledger, bank))
 
 
@@ -36,10 +39,9 @@ def find(alone: Sides) -> Found:
 
     Where an account has several such rows, the first is the one; the rest repeat it.
     """
-    met = alone.bank.join(alone.ledger, on=_ANYWHERE, how="semi")
-    shared = _on_one_account(met).join(
-        _on_one_account(alone.ledger), on=_ANYWHERE, suffix="_ledger"
-    )
+    entries = sharing(alone.bank, alone.ledger, _ANYWHERE)
+    lines = sharing(alone.ledger, entries, _ANYWHERE)
+    shared = _on_one_account(entries).join(_on_one_account(lines), on=_ANYWHERE, suffix="_ledger")
     pairs = shared.select(group="row", row="row", ledger="row_ledger").sort("group")
     return Found(pairs.select("group", "row"), pairs.select("group", row="ledger"))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciliation.rules import Fee
 
 _WAY: Final = pl.col("amount").sign().alias("way")
+_REFERENCE: Final = ("account", "ref")
 _MILLION: Final = 1_000_000
 
 
@@ -58,24 +59,23 @@ def id_pairs(scene: Scene) -> pl.DataFrame:
 
 def reference_pairs(scene: Scene) -> pl.DataFrame:
     """Open pairs that share a reference, the only rows of their account that ever had it."""
-    key = ["account", "ref"]
-    bank, ledger = (
-        _sole(open_, every, key)
-        for open_, every in (
-            (scene.open.bank, scene.every.bank),
-            (scene.open.ledger, scene.every.ledger),
-        )
-    )
-    pairs = bank.join(ledger, on=[*key, "way"], suffix="_ledger")
+    opened = (_referring(scene.open.bank), _referring(scene.open.ledger))
+    met = sharing(opened[0], opened[1], _REFERENCE)
+    bank = _sole(met, scene.every.bank)
+    ledger = _sole(sharing(opened[1], met, _REFERENCE), scene.every.ledger)
+    pairs = bank.join(ledger, on=[*_REFERENCE, "way"], suffix="_ledger")
     agreeing = pairs.filter((pl.col("own") == pl.col("own_ledger")).fill_null(value=True))
     return agreeing.select(bank="row", ledger="row_ledger")
 
 
-def _sole(open_: pl.DataFrame, every: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Open rows whose key no other row of the whole side has."""
-    rows = open_.drop_nulls("ref").select(*key, _WAY, "own", "row")
-    counts = sharing(every.select(key), rows, key).group_by(key).len()
-    return rows.join(counts.filter(pl.col("len") == 1), on=key, how="semi")
+def _referring(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(*_REFERENCE, _WAY, "own", "row").drop_nulls("ref")
+
+
+def _sole(rows: pl.DataFrame, every: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose reference no other row of the whole side has."""
+    counts = sharing(every.select(_REFERENCE), rows, _REFERENCE).group_by(_REFERENCE).len()
+    return rows.join(counts.filter(pl.col("len") == 1), on=_REFERENCE, how="semi")
 
 
 def _with_amounts(pairs: pl.DataFrame, scene: Scene) -> pl.DataFrame:

@@ -91,16 +91,11 @@ def _families(scene: Scene, side: Side, rows: pl.Series, key: tuple[str, ...]) -
     alike = scene.alike(side, key)
     asked = alike["family"].filter(alike["row"].is_in(rows.implode()))
     opened = _of(scene, side)["row"]
-    return (
-        alike.lazy()
-        .filter(pl.col("family").is_in(asked.implode()))
-        .with_columns(is_open=pl.col("row").is_in(opened.implode()))
-        .sort("is_open", "date", "row")
-        .with_columns(
-            other=pl.col("row").first().over("family"),
-            closed=(~pl.col("is_open")).sum().over("family"),
-        )
-        .collect()
+    shared = alike.filter(pl.col("family").is_in(asked.implode()))
+    flagged = shared.with_columns(is_open=pl.col("row").is_in(opened.implode()))
+    return flagged.sort("is_open", "date", "row").with_columns(
+        other=pl.col("row").first().over("family"),
+        closed=(~pl.col("is_open")).sum().over("family"),
     )
 
 

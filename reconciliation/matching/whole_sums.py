@@ -66,23 +66,25 @@ def _states(rules: Rules) -> pl.DataFrame:
 def _met(bank: pl.DataFrame, ledger: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Each row of a small shelf with each row of the other side, either way round."""
     days = pl.col("day") - pl.col("day_ledger")
-    both = (
-        _measured(bank)
-        .join(_measured(ledger), on=SHELF, suffix="_ledger")
-        .filter(pl.col("size").cast(pl.Int64) * pl.col("size_ledger") <= _FEW)
-        .with_columns(
-            is_near=days.is_between(-rules.window_days_before, rules.window_days_after),
-            agrees=_same("own") & _same("batch"),
+    small = _small(bank, ledger)
+    entries, lines = (
+        rows.join(small, on=SHELF, how="semi").with_columns(
+            least=pl.col("amount").min().over(SHELF)
         )
+        for rows in (bank, ledger)
+    )
+    both = entries.join(lines, on=SHELF, suffix="_ledger").with_columns(
+        is_near=days.is_between(-rules.window_days_before, rules.window_days_after),
+        agrees=_same("own") & _same("batch"),
     )
     return pl.concat([_seen_from(both, "", "_ledger"), _seen_from(both, "_ledger", "")])
 
 
-def _measured(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with how many there are on their shelf, and the least amount of them."""
-    return rows.with_columns(
-        pl.len().over(SHELF).alias("size"), pl.col("amount").min().over(SHELF).alias("least")
-    )
+def _small(bank: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
+    """The shelves on which every row may be compared with every row of the other side."""
+    entries, lines = (rows.group_by(SHELF).agg(pl.len().cast(pl.Int64)) for rows in (bank, ledger))
+    pairs = pl.col("len") * pl.col("len_ledger")
+    return entries.join(lines, on=SHELF, suffix="_ledger").filter(pairs <= _FEW).select(SHELF)
 
 
 def _same(name: str) -> pl.Expr:

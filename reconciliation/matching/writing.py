@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from reconciliation.details import described
-from reconciliation.matching.core import account_parts, digest, label, measured, member_parts
+from reconciliation.matching.core import (
+    PURSE,
+    account_parts,
+    digest,
+    label,
+    measured,
+    member_parts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +27,6 @@ if TYPE_CHECKING:
 
 _SIDES: Final[tuple[Side, ...]] = ("bank", "ledger")
 _NAMED: Final = ("account_id", "currency", "member_id")
-_MATCHES: Final = ("match_id", "status", "rule", "side", *_NAMED, "allocated_minor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +82,13 @@ class _Sheet:
 
     Attributes:
         claims: what is said of every match of a claim, by the claim's number.
+        accounts: account and currency, by the account's number.
         told: what is said of all entries and then of all lines.
         first_line: the place of the first line among them.
     """
 
     claims: pl.DataFrame
+    accounts: pl.DataFrame
     told: pl.DataFrame
     first_line: int
 
@@ -119,10 +127,10 @@ def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.Da
     """
     # only numbers are sorted; each text is fetched once, in the order in which it is written
     told = pl.concat(
-        (side.select(*_NAMED, "account", "amount") for side in (rows.bank, rows.ledger)),
+        (side.select("account", "member_id", "amount") for side in (rows.bank, rows.ledger)),
         rechunk=True,
     )
-    sheet = _Sheet(_said(claims, rules), told, rows.bank.height)
+    sheet = _Sheet(_said(claims, rules), _accounts(rows), told, rows.bank.height)
     numbered = list(enumerate(claims))
     groups = _groups([(n, claim) for n, claim in numbered if not claim.is_pairs], sheet)
     pairs = _pairs([(n, claim) for n, claim in numbered if claim.is_pairs], sheet)
@@ -131,12 +139,21 @@ def written_matches(claims: Sequence[Claim], rows: Sides, rules: Rules) -> pl.Da
     ordered = pl.concat([groups.members, behind]).sort("lead", maintain_order=True)
     named = matches[ordered["match"]]
     said = sheet.claims.select("status", "rule")[named["claim"]]
-    whole = pl.concat([named, said, told[ordered["place"]], ordered], how="horizontal")
+    members = told[ordered["place"]]
+    purses = sheet.accounts[members["account"]]
+    whole = pl.concat([named, said, purses, members, ordered], how="horizontal")
     return whole.select(
         *("match_id", "status", "rule", _side(sheet.first_line), "account_id", "currency"),
         member_id=pl.coalesce("charge", "member_id"),
         allocated_minor=pl.coalesce("allocated", "amount"),
     )
+
+
+def _accounts(rows: Sides) -> pl.DataFrame:
+    """Account and currency, by the account's number: every number has a row."""
+    is_first = (pl.col("account") != pl.col("account").shift()).fill_null(value=True)
+    firsts = (side.select("account", *PURSE).filter(is_first) for side in (rows.bank, rows.ledger))
+    return pl.concat(firsts).unique("account").sort("account").select(PURSE)
 
 
 def _said(claims: Sequence[Claim], rules: Rules) -> pl.DataFrame:
@@ -175,16 +192,15 @@ def _pair_texts(pairs: pl.DataFrame, sheet: _Sheet) -> pl.DataFrame:
     """A row a pair: the `text` that its id is of."""
     entries, lines = sheet.told[pairs["entry"]], sheet.told["member_id"].gather(pairs["line"])
     # both labels begin with the account, which is put in words once for all its pairs
-    run = entries["account"].rle_id()
-    accounts = measured(
-        entries.select("account_id").filter(run.diff().fill_null(1) > 0), "account_id"
-    ).select(
+    accounts = measured(sheet.accounts, "account_id").select(
         on_bank=pl.concat_str(*account_parts("bank")),
         in_ledger=pl.concat_str(pl.lit(","), *account_parts("ledger")),
     )
     ids = measured(entries.select("member_id", lines.alias("line_id")), "member_id", "line_id")
     endings = sheet.claims["ending"].gather(pairs["claim"]).to_frame()
-    parts = pl.concat([pairs.select("claim"), ids, accounts[run], endings], how="horizontal")
+    parts = pl.concat(
+        [pairs.select("claim"), ids, accounts[entries["account"]], endings], how="horizontal"
+    )
     text = pl.concat_str(
         *("on_bank", *member_parts("member_id")),
         *("in_ledger", *member_parts("line_id")),
@@ -241,7 +257,8 @@ def _as_members(members: pl.DataFrame) -> pl.DataFrame:
 def _group_ids(members: pl.DataFrame, sheet: _Sheet) -> pl.DataFrame:
     """Of each match its id, which is of the labels of all members."""
     on_bank = pl.col("place") < sheet.first_line
-    known = pl.concat([members, sheet.told[members["place"]]], how="horizontal")
+    told = sheet.told[members["place"]]
+    known = pl.concat([members, told, sheet.accounts[told["account"]]], how="horizontal")
     labelled = measured(known, "account_id", "member_id").with_columns(
         label=pl.when(on_bank).then(label("bank")).otherwise(label("ledger"))
     )
@@ -302,12 +319,11 @@ def _named(cases: pl.DataFrame, rows: pl.DataFrame, side: Side) -> pl.DataFrame:
 
 def written_searches(searches: pl.DataFrame, rows: Sides) -> pl.DataFrame:
     """Columns as `kernel.Result.searches`, sorted by side, account and member."""
-    parts = [
-        searches.filter(pl.col("side") == side).join(
-            getattr(rows, side).select("row", "account_id", "member_id"), on="row"
-        )
-        for side in _SIDES
-    ]
+    parts: list[pl.DataFrame] = []
+    for side in _SIDES:
+        mine = searches.filter(pl.col("side") == side)
+        told = getattr(rows, side).select("account_id", "member_id")[mine["row"]]
+        parts.append(pl.concat([mine, told], how="horizontal"))
     whole = pl.concat(parts).sort("side", "account_id", "member_id")
     return whole.select(
         "side",

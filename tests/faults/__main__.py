@@ -7,6 +7,7 @@ which faults come when; what the machine makes of it in time is not in anybody's
 import argparse
 import asyncio
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -34,6 +35,10 @@ def main() -> None:
 
 
 async def _play_all(names: Sequence[str], seed: int, rounds: int) -> None:
+    playing = asyncio.current_task()
+    assert playing is not None
+    # Else what was started and mounted would stay.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
     plan = [(number, name) for number in range(rounds) for name in names]
     for begin in range(0, len(plan), _ROUNDS_A_STAGE):
         async with open_stage() as stage:

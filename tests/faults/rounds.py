@@ -17,6 +17,6 @@ async def play(stage: Stage, name: str, seed: int, number: int) -> None:
     try:
         await stage.play(FAULTS[name], rng)
     except BaseException as wrong:
-        wrong.add_note(f"repeat it by: make soak FAULTS={name} SEED={seed} ROUNDS={number + 1}")
+        wrong.add_note(f"repeat: python -m tests.faults --seed {seed} --rounds {number + 1} {name}")
         wrong.add_note(stage.last_words())
         raise

@@ -26,6 +26,7 @@ async def stage() -> AsyncIterator[Stage]:
         yield opened
 
 
+@pytest.mark.timeout(1_200)
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", FAULTS)
 async def test_nothing_acknowledged_is_lost_and_nothing_is_doubled_by_the_fault(

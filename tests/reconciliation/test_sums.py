@@ -6,10 +6,12 @@ from fractions import Fraction
 from itertools import combinations
 from math import gcd
 
+import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciliation.matching import whole_sums
 from reconciliation.matching.search import accidents, sums_to, whole_states
 from reconciliation.rules import Fee, Rules, RulesError, load_rules
 from tests.reconciliation.builders import cased, entry, line, matched, one, proposed, run
@@ -95,6 +97,47 @@ def test_where_all_amounts_together_are_the_answer_a_search_finds_no_other(
     found = sums_to(amounts, sum(amounts), 6, 200_000)
     assert found.solutions == (tuple(range(len(amounts))),)
     assert found.states == whole_states(len(amounts))
+
+
+@settings(deadline=None)
+@given(
+    entries=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    lines=st.lists(st.integers(1, 20), min_size=1, max_size=5),
+)
+def test_what_is_settled_without_a_search_is_what_searches_find(
+    entries: list[int], lines: list[int]
+) -> None:
+    bank, ledger = _shelf("bank", entries), _shelf("ledger", lines)
+    sums, settled = whole_sums.find(bank, ledger, Rules())
+    found = {
+        target: sorted(parts["part"])
+        for target, parts in sums.partition_by("side", "row", as_dict=True).items()
+    }
+    for side, targets, others in (("bank", entries, lines), ("ledger", lines, entries)):
+        for row, target in enumerate(targets):
+            answer = sums_to(others, target, 6, 200_000) if len(others) > 1 else None
+            solutions = () if answer is None else answer.solutions
+            if settled.height:
+                here = [tuple(found[side, row])] if (side, row) in found else []
+                assert here == list(solutions)
+            else:
+                assert (side, row) not in found
+
+
+def test_an_account_of_many_rows_is_left_to_the_searches() -> None:
+    sums, settled = whole_sums.find(
+        _shelf("bank", [40] * 100), _shelf("ledger", [9] * 100), Rules()
+    )
+    assert (sums.height, settled.height) == (0, 0)
+
+
+def _shelf(side: str, amounts: list[int]) -> pl.DataFrame:
+    """Rows of one account, direction and day."""
+    return pl.DataFrame(
+        {"account": 0, "way": 1, "side": side, "row": range(len(amounts)), "amount": amounts}
+        | {"day": 0, "own": None, "batch": None},
+        schema_overrides={"own": pl.String(), "batch": pl.String()},
+    )
 
 
 @pytest.mark.parametrize("states", [3, 4])

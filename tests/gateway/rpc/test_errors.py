@@ -138,6 +138,7 @@ def test_stored_refusal_is_told_as_it_was_stored() -> None:
         (_by_database("22021"), StatusCode.INVALID_ARGUMENT, "FIELD_INVALID"),
         (_by_database("40P01"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
         (_by_database("57P01"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        (_by_database("53100"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
         (_by_database("08006"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
         (
             InterfaceError("SELECT", {}, _Broken("")),
