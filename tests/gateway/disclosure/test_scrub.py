@@ -65,7 +65,8 @@ async def test_an_honest_book_is_looked_through_again_and_again(
         ),
         (
             "INSERT INTO disclosed_lines"
-            " SELECT (jsonb_populate_record(l, '{\"line_number\": 3}')).* FROM disclosed_lines l WHERE fund_id = 'f1' AND line_number = 2"
+            " SELECT (jsonb_populate_record(l, '{\"line_number\": 3}')).*"
+            " FROM disclosed_lines l WHERE fund_id = 'f1' AND line_number = 2"
         ),
     ],
     ids=["amount", "summary", "counterparty", "removed", "added behind the log"],
