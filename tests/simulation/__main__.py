@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_EVERY: Final = 100
+_EVERY: Final = 50
 _TOLD: Final = frozenset({*State, "†"})
 """What is counted on the way: states that payments came to, and deaths of the process."""
 
