@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tests.simulation.conftest import Live
 
 _DAYS: Final = 200
-_AT_ONCE: Final = 20
+_AT_ONCE: Final = 10
 
 
 @pytest.mark.parametrize("first", range(0, _DAYS, _AT_ONCE))

@@ -23,9 +23,12 @@ _SOON: Final = 40
 _ROOT: Final = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("seed", [1, 12])
+@pytest.mark.parametrize("seed", [12, 30])
 def test_the_same_seed_gives_the_same_day_to_the_letter(live: Live, seed: int) -> None:
-    """Here after another day, and in a process of its own, whose sets are in another order."""
+    """Here after another day, and in a process of its own, whose sets are in another order.
+
+    The second one is reconciled, and everything goes wrong in it.
+    """
     live(2)
     command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
     alone = subprocess.run(  # noqa: S603 - our own interpreter and our own arguments
