@@ -16,6 +16,7 @@ from xinyi.v1 import reconciliation_service_pb2 as cases_pb
 
 from adapters.simulator import Behaviour, SimulatedBank
 from gateway.clock import BANK_ZONE, bank_date
+from gateway.domain.payment import State, in_flight
 from gateway.ids import draw_from
 from gateway.rpc.convert import day as day_message
 from tests.gateway.payments.desk import DIGEST, cny, envelope
@@ -410,11 +411,13 @@ class Day:
         self.clock.moment += _LEASE
         for _ in range(_ROUNDS):
             await self._a_whole_day()
-        for _ in range(_MORE_ROUNDS):
+        for left in reversed(range(_MORE_ROUNDS + _ROUNDS)):
             lost = [each for each in self.payments if self._state(each) == "UNKNOWN"]
-            for payment in lost:
-                await self._send_again(payment)
-            if lost:
+            if left >= _ROUNDS:
+                for payment in lost:
+                    await self._send_again(payment)
+            on_their_way = [each for each in self.payments if in_flight(State(self._state(each)))]
+            if (lost and left >= _ROUNDS) or len(on_their_way) > len(lost):
                 await self._a_whole_day()
         if self.reconciled:
             await self._a_night()
