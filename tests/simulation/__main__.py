@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from time import process_time
 from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from gateway.domain.payment import State
 from tests.simulation.day import simulate
 from tests.simulation.stage import open_stage, start_server
 
@@ -16,12 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_EVERY: Final = 100
+_EVERY: Final = 50
+_TOLD: Final = frozenset({*State, "†"})
+"""What is counted on the way: states that payments came to, and deaths of the process."""
 
 
 async def run(url: str, folder: Path, seeds: Iterable[int], *, aloud: bool = False) -> None:
     """Simulates the day of each seed; the first that breaks names its seed and its last steps."""
     async with open_stage(url, folder) as stage:
+        seen: Counter[str] = Counter()
         for done, seed in enumerate(seeds, 1):
             heard: list[str] = []
             try:
@@ -29,8 +34,9 @@ async def run(url: str, folder: Path, seeds: Iterable[int], *, aloud: bool = Fal
             except BaseException:
                 sys.stderr.write("\n".join([*heard, f"seed {seed}: BROKEN", ""]))
                 raise
+            seen.update(word for line in heard for word in _TOLD.intersection(line.split()))
             if done % _EVERY == 0:
-                sys.stderr.write(f"{done} days held, {process_time():.0f} s of CPU\n")
+                sys.stderr.write(f"{done} days held, {process_time():.0f} s of CPU, {dict(seen)}\n")
 
 
 def main() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from adapters.connection import NotSentError, OutcomeUnknownError
+from adapters.connection import NotSentError, OutcomeUnknownError, retrying
 from adapters.formats import pain001
 from adapters.read import parse
 from adapters.transports.directory import collect
@@ -15,6 +16,7 @@ from tests.gateway.support import ACCOUNT_NUMBERS
 from tests.simulation.stage import CHANNEL_FUND, FILE_FUND, PROFILES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from random import Random
 
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
     from tests.simulation.trace import Trace
 
 _STATEMENT: Final = "camt053"
+
+
+@contextmanager
+def without_pauses() -> Iterator[None]:
+    """Attempts at a bank follow one another at once: time passes only where a simulation says."""
+    before = retrying.__defaults__
+    retrying.__defaults__ = (3, 0.0)
+    try:
+        yield
+    finally:
+        retrying.__defaults__ = before
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
+from tests.simulation.day import simulate
 from tests.simulation.stage import Stage, open_stage, start_server
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
+
+Live = Callable[[int], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +40,9 @@ def theatre() -> Iterator[Theatre]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield Theatre(runner.run(stack.enter_async_context(open_stage(url, folder))), runner)
         runner.run(stack.aclose())
+
+
+@pytest.fixture
+def live(theatre: Theatre) -> Live:
+    """Lives through the day of a seed; answers with its trace."""
+    return lambda seed: theatre.run(simulate(theatre.stage, seed, lambda _: None)).lines

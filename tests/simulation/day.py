@@ -16,6 +16,7 @@ from xinyi.v1 import reconciliation_service_pb2 as cases_pb
 
 from adapters.simulator import Behaviour, SimulatedBank
 from gateway.clock import BANK_ZONE, bank_date
+from gateway.domain.payment import State, in_flight
 from gateway.ids import draw_from
 from gateway.rpc.convert import day as day_message
 from tests.gateway.payments.desk import DIGEST, cny, envelope
@@ -34,7 +35,7 @@ from tests.gateway.support import (
     StillClock,
 )
 from tests.gateway.wires.city_bank import ACCEPTED, PAID, RECEIVED, REFUSED, CityBank
-from tests.simulation.banks import Courier, Wire
+from tests.simulation.banks import Courier, Wire, without_pauses
 from tests.simulation.checks import Watch, require
 from tests.simulation.people import Mortals
 from tests.simulation.process import ANSWER_DUE, TTL, Process, WiredBanks
@@ -42,7 +43,7 @@ from tests.simulation.stage import CHANNEL_FUND, FILE_FUND
 from tests.simulation.trace import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from tests.gateway.support import Who
     from tests.simulation.stage import Stage
@@ -62,8 +63,8 @@ _PAYEES: Final = {
 # paid.
 _ANSWERED: Final = [payee for payee, said in _PAYEES.items() if not said.silent]
 _LARGEST_MINOR: Final = 300_000
-_STEPS: Final = (14, 28)
-_HARM: Final = (0.0, 0.0, 0.1, 0.3)
+_STEPS: Final = (12, 26)
+_HARM: Final = (0.0, 0.2, 0.5)
 """How likely something goes wrong, drawn for each kind of harm: many days know only some."""
 _NIGHTS: Final = 0.1
 """How many of the days are reconciled: a night takes as long as the rest of its day."""
@@ -72,6 +73,8 @@ _EXPECTED: Final = frozenset({"transmission_not_delivered", "transmission_in_dou
 _MORNING: Final = time(8, 30)
 _ROUNDS: Final = 2
 """Days after which all that is on its way has arrived: a payment's debit, and its return."""
+_MORE_ROUNDS: Final = 3
+"""Days more, where a payment is lost: until it is proved, signed and sent again."""
 _LEASE: Final = timedelta(minutes=11)
 """After this another process goes on with what one that died has begun."""
 _OWN_PROFILES: Final = Path(__file__).parents[1] / "gateway" / "wires" / "profiles"
@@ -83,6 +86,7 @@ class Payment:
 
     fund_id: str
     name: str
+    batch: str = ""
 
     @property
     def payment_id(self) -> str:
@@ -118,7 +122,8 @@ class Day:
 
     async def live(self) -> None:
         """Steps until the day has had enough of them; then everything arrives."""
-        names, weights = zip(*_WEIGHTS.items(), strict=True)
+        steps = _WEIGHTS | (_WITH_NIGHTS if self.reconciled else {})
+        names, weights = zip(*steps.items(), strict=True)
         for _ in range(self.chance.randint(*_STEPS)):
             self.clock.moment += timedelta(seconds=self.chance.randint(1, 900))
             (step,) = self.chance.choices(names, weights)
@@ -152,7 +157,8 @@ class Day:
         stream = [payment_pb.SubmitPaymentsRequest(header=header), *parts]
         told = await self.mortals.ask(_FIRMS[fund_id], "PaymentService/SubmitPayments", stream)
         if told.message:
-            self.payments += [Payment(fund_id, name) for name in told.message.payments]
+            batch = told.message.batch_id
+            self.payments += [Payment(fund_id, name, batch) for name in told.message.payments]
 
     def _payment(self, fund_id: str, payees: list[str]) -> payment_pb.Payment:
         fund, payee = f"funds/{fund_id}", self.chance.choice(payees)
@@ -169,16 +175,25 @@ class Day:
 
     def _some(self, *states: str) -> Payment | None:
         """A payment in one of these states."""
-        found = [each for each in self.payments if self.watch.states[each.payment_id] in states]
+        found = [each for each in self.payments if self._state(each) in states]
         return self.chance.choice(found) if found else None
 
+    def _state(self, payment: Payment) -> str:
+        return self.watch.states[payment.payment_id]
+
     async def _both_sign(self) -> None:
+        """A payment, or all of a batch."""
         payment = self._some("HELD", "PARTLY_SIGNED", "UNKNOWN")
         if payment:
-            payload, signers = await self._shown(payment), [_CHAIRS[payment.fund_id], CHECKER]
-            self.chance.shuffle(signers)
-            for who in signers:
-                await self._sign(payment, payload, who)
+            batch = [each for each in self.payments if each.batch and each.batch == payment.batch]
+            for each in batch or [payment]:
+                await self._sign_by_both(each)
+
+    async def _sign_by_both(self, payment: Payment) -> None:
+        payload, signers = await self._shown(payment), [_CHAIRS[payment.fund_id], CHECKER]
+        self.chance.shuffle(signers)
+        for who in signers:
+            await self._sign(payment, payload, who)
 
     async def _anybody_signs(self) -> None:
         """Often somebody who may not, or what may not be signed any more."""
@@ -213,11 +228,17 @@ class Day:
             who = _FIRMS[payment.fund_id]
             await self.mortals.ask(who, "PaymentService/WithdrawPayment", request)
 
-    async def _sending_again_is_prepared(self) -> None:
+    async def _a_lost_payment_is_sent_again(self) -> None:
+        """If it is proved by now that its bank never had it."""
         payment = self._some("UNKNOWN")
         if payment:
-            request = payment_pb.PrepareResendRequest(name=payment.name)
-            await self.mortals.ask(MAKER, "PaymentService/PrepareResend", request)
+            await self._send_again(payment)
+
+    async def _send_again(self, payment: Payment) -> None:
+        request = payment_pb.PrepareResendRequest(name=payment.name)
+        told = await self.mortals.ask(MAKER, "PaymentService/PrepareResend", request)
+        if told.message:
+            await self._sign_by_both(payment)
 
     async def _an_old_call_again(self) -> None:
         await self.mortals.ask_again()
@@ -292,17 +313,21 @@ class Day:
 
     # --- the gateway by itself ----------------------------------------------------------------
 
+    async def _a_round_of_the_gateway(self) -> None:
+        """As a gateway does every second; it may end anywhere."""
+        await self.mortals.do(self._round)
+
+    async def _round(self, process: Process) -> None:
+        await process.sender.send_all()
+        await process.inbox.take_all()
+        await process.inquirer.ask_all()
+        await process.look_at_the_clock()
+
     async def _orders_are_sent(self) -> None:
         await self.mortals.do(lambda process: process.sender.send_all())
 
     async def _files_are_taken_in(self) -> None:
         await self.mortals.do(lambda process: process.inbox.take_all())
-
-    async def _banks_are_asked(self) -> None:
-        await self.mortals.do(lambda process: process.inquirer.ask_all())
-
-    async def _the_clock_is_looked_at(self) -> None:
-        await self.mortals.do(lambda process: process.look_at_the_clock())
 
     async def _a_night(self) -> None:
         """Until it is done: whatever died in it is finished by the next process."""
@@ -362,7 +387,7 @@ class Day:
     # --- time ---------------------------------------------------------------------------------
 
     async def _hours_pass(self) -> None:
-        self.clock.moment += timedelta(hours=self.chance.randint(1, 5))
+        self.clock.moment += timedelta(hours=self.chance.randint(1, 8))
 
     async def _a_day_ends(self) -> None:
         self._close()
@@ -385,54 +410,63 @@ class Day:
         self.mortals.danger = self.courier.trouble = self.wire.trouble = 0.0
         self.clock.moment += _LEASE
         for _ in range(_ROUNDS):
-            await self._gateway_round()
-            await self._orders_reach_the_bank()
-            self._decide([PAID])
-            self.clock.moment += ANSWER_DUE
-            self._close()
-            self.courier.bring_mislaid()
-            await self._files_come_from_the_banks()
-            await self._gateway_round()
-            await self.watch.look()
+            await self._a_whole_day()
+        for left in reversed(range(_MORE_ROUNDS + _ROUNDS)):
+            lost = [each for each in self.payments if self._state(each) == "UNKNOWN"]
+            if left >= _ROUNDS:
+                for payment in lost:
+                    await self._send_again(payment)
+            on_their_way = [each for each in self.payments if in_flight(State(self._state(each)))]
+            if (lost and left >= _ROUNDS) or len(on_their_way) > len(lost):
+                await self._a_whole_day()
         if self.reconciled:
             await self._a_night()
         self.clock.moment += TTL
-        await self._the_clock_is_looked_at()
+        await self._a_round_of_the_gateway()
         await self.watch.look()
         await self.watch.look_back(reconciled=self.reconciled)
 
-    async def _gateway_round(self) -> None:
-        await self._orders_are_sent()
-        await self._files_are_taken_in()
-        await self._banks_are_asked()
-        await self._the_clock_is_looked_at()
+    async def _a_whole_day(self) -> None:
+        """What is to be sent is sent, what the banks say of it is heard."""
+        await self._a_round_of_the_gateway()
+        await self._orders_reach_the_bank()
+        self._decide([PAID])
+        self.clock.moment += ANSWER_DUE
+        self._close()
+        self.courier.bring_mislaid()
+        await self._files_come_from_the_banks()
+        await self._a_round_of_the_gateway()
+        await self.watch.look()
 
 
-_WEIGHTS: Final[Mapping[Callable[[Day], Awaitable[None]], float]] = {
-    Day._a_firm_asks: 5,
-    Day._a_firm_asks_for_a_batch: 1.5,
-    Day._both_sign: 6,
-    Day._anybody_signs: 1,
-    Day._a_signer_refuses: 0.6,
-    Day._a_firm_withdraws: 0.6,
-    Day._sending_again_is_prepared: 0.6,
-    Day._an_old_call_again: 1.2,
-    Day._a_receipt_is_booked: 1.5,
+_WEIGHTS: Final[dict[Callable[[Day], Awaitable[None]], float]] = {
+    Day._a_firm_asks: 4,
+    Day._a_firm_asks_for_a_batch: 1,
+    Day._both_sign: 7,
+    Day._anybody_signs: 0.7,
+    Day._a_signer_refuses: 0.4,
+    Day._a_firm_withdraws: 0.4,
+    Day._a_lost_payment_is_sent_again: 1,
+    Day._an_old_call_again: 1,
+    Day._a_receipt_is_booked: 1,
     Day._a_line_is_corrected: 0.6,
-    Day._a_case_is_worked_on: 1,
+    Day._a_round_of_the_gateway: 4,
     Day._orders_are_sent: 3,
-    Day._files_are_taken_in: 3,
-    Day._banks_are_asked: 1.5,
-    Day._the_clock_is_looked_at: 1,
+    Day._files_are_taken_in: 1.5,
     Day._orders_reach_the_bank: 3,
     Day._files_come_from_the_banks: 3,
-    Day._an_old_file_comes_again: 0.6,
+    Day._an_old_file_comes_again: 0.5,
     Day._the_channel_bank_decides: 1,
     Day._a_bank_does_something_by_itself: 0.8,
     Day._hours_pass: 1.5,
     Day._a_day_ends: 1.5,
 }
 """What can happen, and how often beside the others."""
+_WITH_NIGHTS: Final[dict[Callable[[Day], Awaitable[None]], float]] = {
+    Day._a_case_is_worked_on: 6,
+    Day._a_day_ends: 3,
+}
+"""What happens besides, or more often, on days that are reconciled."""
 
 
 async def simulate(stage: Stage, seed: int, also: Callable[[str], object]) -> Trace:
@@ -470,7 +504,7 @@ async def simulate(stage: Stage, seed: int, also: Callable[[str], object]) -> Tr
         f"{', with nights' if reconciled else ''}"
     )
     day = Day(chance, clock, trace, mortals, wire, courier, watch, reconciled)
-    with capture_logs() as logs:
+    with without_pauses(), capture_logs() as logs:
         await day.live()
     errors = [log for log in logs if log["log_level"] == "error" and log["event"] not in _EXPECTED]
     require(not errors, "errors in the log", *errors)

@@ -6,14 +6,13 @@ import asyncio
 import atexit
 import shutil
 import tempfile
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
-from adapters.connection import retrying
 from gateway.payments.vouchers import Voucher, store_voucher
 from gateway.pki import create_ca, issue_person
 from gateway.store import GATEWAY, embedded, open_store, schema
@@ -23,7 +22,7 @@ from tests.gateway.support import ACCOUNT_NUMBERS, LONG, NOW, PEOPLE, seed
 from tests.simulation.life import Life, MortalStore, watch_files, watch_statements
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 FILE_FUND: Final = "jinjiang"
 """Its bank takes files and gives files."""
@@ -105,11 +104,10 @@ async def open_stage(url: str, folder: Path) -> AsyncIterator[Stage]:
     # What only grows refuses even its owner to empty it; a world that begins again has to.
     for table in _GROWING:
         await owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-    with _without_pauses():
-        await _found(store, owner)
-        watch_statements(store.engine, life)
-        watch_files(life)
-        yield Stage(store, owner, life, folder, await _keep(owner))
+    await _found(store, owner)
+    watch_statements(store.engine, life)
+    watch_files(life)
+    yield Stage(store, owner, life, folder, await _keep(owner))
     await store.close()
     await owner.close()
 
@@ -140,14 +138,3 @@ async def _keep(owner: Any) -> str:
     return f"""
         TRUNCATE {", ".join(tables)} RESTART IDENTITY;
         SET session_replication_role = replica; {back}; SET session_replication_role = origin"""
-
-
-@contextmanager
-def _without_pauses() -> Iterator[None]:
-    """Attempts at a bank follow one another at once: time passes only where a simulation says."""
-    before = retrying.__defaults__
-    retrying.__defaults__ = (3, 0.0)
-    try:
-        yield
-    finally:
-        retrying.__defaults__ = before

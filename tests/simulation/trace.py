@@ -1,9 +1,8 @@
-"""What happened in a simulation, for people to read and for two runs to be compared."""
+"""What happened in a simulation: for people to read, and to compare two runs by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gateway.clock import BANK_ZONE
@@ -33,7 +32,3 @@ class Trace:
         line = f"{self.clock().astimezone(BANK_ZONE):%m-%d %H:%M:%S}  {text}"
         self.lines.append(line)
         self.also(line)
-
-    def digest(self) -> str:
-        """The same for the same lines only."""
-        return sha256("\n".join(self.lines).encode()).hexdigest()

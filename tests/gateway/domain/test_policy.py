@@ -327,6 +327,16 @@ def test_a_tier_reaches_some_amount(up_to_minor: int) -> None:
         Tier(up_to_minor, SLOTS)
 
 
+def test_a_tier_may_end_at_the_smallest_amount() -> None:
+    assert SigningPolicy(1, (Tier(1, SLOTS), Tier(None, SLOTS))).tiers[0].up_to_minor == 1
+
+
+def test_a_malformed_policy_is_refused_at_its_field() -> None:
+    with pytest.raises(GatewayError) as refused:
+        Tier(0, SLOTS)
+    assert [each.field for each in refused.value.violations] == ["signing_policy.tiers"]
+
+
 # Random people
 
 
