@@ -236,6 +236,8 @@ def _admit(
     admit_signature(facts, slots, already, signer, row["created_at"])
     role = _role_of(signer, slots, payment.fund_id, row["created_at"])
     row |= {"position": len(earlier) + 1, "role": role.value}
+    # Checked just now: the release asks again, at the same moment.
+    docket.papers.signers[payment.payment_id, subject.attempt, signer.key.key_id] = signer
     return _Given(payment, subject, event, row, (*earlier, row_of(row)))
 
 
