@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import grpc
 import uvloop
 from grpc_health.v1 import health
+from xinyi.v1 import payment_service_pb2 as pb
 
 from gateway.clock import system_clock
+from gateway.domain.party import Role
 from gateway.logs import log_to
 from gateway.rpc import access
 from gateway.rpc.server import TlsFiles, _credentials, build_server
 from gateway.settings import Settings
 from gateway.store import open_store
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-from xinyi.v1 import payment_service_pb2 as pb
 
 PATH: Final = "/xinyi.benchmark.Echo/Echo"
 
@@ -52,7 +49,7 @@ async def _serve(*, bare: bool) -> None:
         _register(server)
         server.add_secure_port(settings.listen, _credentials(tls))
     else:
-        access.METHODS[PATH] = frozenset(access.Role)  # type: ignore[index] # the contract has no echo
+        access.METHODS[PATH] = frozenset(Role)  # type: ignore[index] # the contract has no echo
         healthy = health.aio.HealthServicer()
         server, _ = build_server(settings.listen, tls, store, system_clock, [_register], healthy)
     await server.start()

@@ -49,10 +49,11 @@ class Connection(asyncio.Protocol):
         self._unread = bytearray()
         self._received = 0
         self._exhausted = False
+        self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Opens the connection and the first calls."""
-        self._transport: Any = transport
+        self._transport = transport
         settings = struct.pack(">HI", 4, _WIDE)
         self._transport.write(
             _PREFACE

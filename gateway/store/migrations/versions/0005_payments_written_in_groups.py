@@ -77,7 +77,8 @@ def _widen_scopes() -> None:
     """Policies let a group of parties in, and look at the rows at hand instead of at all funds.
 
     As a list (``fund_id IN (SELECT …)``) the caller's funds were read whole by every statement:
-    100 ms a statement at 20,000 funds. Asked row by row it is one look into an index.
+    100 ms a statement at 20,000 funds. As EXISTS it is one look into an index where rows are few,
+    and the list where they are many.
     """
     own_party = f"{_EVERYTHING} OR party_id = {_MINE}"
     op.execute(f"ALTER POLICY own_estates ON appointments USING ({own_party})")
@@ -86,13 +87,13 @@ def _widen_scopes() -> None:
         _alter("own_party", table, own_party)
     for table in ("estates", "funds"):
         appointed = (
-            f"SELECT true FROM appointments a WHERE a.estate_id = {table}.estate_id"
-            f" AND a.party_id = {_MINE} AND a.ended_at IS NULL LIMIT 1"
+            f"SELECT FROM appointments a WHERE a.estate_id = {table}.estate_id"
+            f" AND a.party_id = {_MINE} AND a.ended_at IS NULL"
         )
-        _alter("own_estates", table, f"{_EVERYTHING} OR ({appointed})")
+        _alter("own_estates", table, f"{_EVERYTHING} OR EXISTS ({appointed})")
     for table in _BY_FUND:
-        own_fund = f"SELECT true FROM funds f WHERE f.fund_id = {table}.fund_id"
-        _alter("own_estates", table, f"{_EVERYTHING} OR ({own_fund})")
+        own_fund = f"SELECT FROM funds f WHERE f.fund_id = {table}.fund_id"
+        _alter("own_estates", table, f"{_EVERYTHING} OR EXISTS ({own_fund})")
 
 
 def _alter(policy: str, table: str, rule: str) -> None:
