@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from gateway.domain.errors import GatewayError
 from gateway.domain.payment import Event, State
 from gateway.payments.approve import decide_batch_signature, decide_signature
-from gateway.payments.docket import Asking, Signing, load, row_of, store
+from gateway.payments.docket import Asking, Signing, load, store
 from gateway.payments.record import Change, event_row
 from gateway.payments.submit import decide_batch, decide_one
+from gateway.store.bulk import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
