@@ -165,8 +165,8 @@ class Core:
     def naive(self) -> dict[str, float]:
         """The same asks with a commit each."""
         with world.serving(self.world, *world.NAIVE_COMMAND) as server:
-            self._load(server, _SUBMIT, self._asks([world.HOT] * 100), "firm")
-            calls = self.sizes.calls // 4
+            self._load(server, _SUBMIT, self._asks([world.HOT] * 20), "firm")
+            calls = self.sizes.calls // 20
             hot = self._counted("submit", server, _SUBMIT, self._hot()[:calls], "firm")
             many = self._counted("submit", server, _SUBMIT, self._many()[:calls], "firm")
         return {
