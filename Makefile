@@ -71,7 +71,8 @@ $(RAY)/.ready: $(READY) tests/ray/requirements.lock
 ray: $(RAY)/.ready ## spread a reconciliation over two local Ray nodes, and kill a worker of it
 	PYTHONPATH=$(RAY) $(BIN)/python -m pytest tests/ray
 
-bench: $(READY) ## measure readers and matching beside their yardsticks (QUICK=1 for less)
+bench: $(READY) ## measure the core, readers and matching beside their yardsticks (QUICK=1 for less)
+	$(BIN)/python -m benchmarks.core $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.adapters $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.reconciliation $(if $(QUICK),--quick)
 

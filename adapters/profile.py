@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -556,6 +556,7 @@ def _named(characters: list[str]) -> str:
     )
 
 
+@lru_cache(maxsize=1 << 16)
 def _fits(character: str, charset: str) -> bool:
     if unicodedata.category(character) in _UNSEEN:
         return False

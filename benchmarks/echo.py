@@ -13,6 +13,7 @@ from grpc_health.v1 import health
 from xinyi.v1 import payment_service_pb2 as pb
 
 from gateway.clock import system_clock
+from gateway.domain.party import Role
 from gateway.logs import log_to
 from gateway.rpc import access
 from gateway.rpc.server import TlsFiles, _credentials, build_server
@@ -48,7 +49,7 @@ async def _serve(*, bare: bool) -> None:
         _register(server)
         server.add_secure_port(settings.listen, _credentials(tls))
     else:
-        access.METHODS[PATH] = frozenset(access.Role)  # type: ignore[index] # the contract has no echo
+        access.METHODS[PATH] = frozenset(Role)  # type: ignore[index] # the contract has no echo
         healthy = health.aio.HealthServicer()
         server, _ = build_server(settings.listen, tls, store, system_clock, [_register], healthy)
     await server.start()

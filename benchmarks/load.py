@@ -49,10 +49,11 @@ class Connection(asyncio.Protocol):
         self._unread = bytearray()
         self._received = 0
         self._exhausted = False
+        self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Opens the connection and the first calls."""
-        self._transport: Any = transport
+        self._transport = transport
         settings = struct.pack(">HI", 4, _WIDE)
         self._transport.write(
             _PREFACE
@@ -139,7 +140,12 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 def _header_block(path: str) -> bytes:
     """The request's headers (RFC 7541): no compression that would need a state."""
-    plain = ((":path", path), (":authority", "localhost"), ("content-type", "application/grpc"))
+    plain = (
+        (":path", path),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("grpc-timeout", "20S"),
+    )
     literal = b"".join(
         b"\x00" + _text(name) + _text(value) for name, value in (*plain, ("te", "trailers"))
     )

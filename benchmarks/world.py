@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
 from cryptography import x509
@@ -152,10 +152,9 @@ _FUNDS: Final = (
     """INSERT INTO books (fund_id, book, total_minor)
        SELECT 'f' || n, b, 100000000000000
        FROM generate_series(1, $1::int) n, unnest(ARRAY['COMMON', 'MAINTENANCE']) b""",
-    f"""INSERT INTO bank_accounts (fund_id, account_id, account_number, holder_name, bank_code,
+    """INSERT INTO bank_accounts (fund_id, account_id, account_number, holder_name, bank_code,
            profile_id, opening_minor, opening_date, created_at)
-       SELECT 'f' || n, 'main', '62220' || n, 'holder', '{BANK_CODE}', 'demo', 0, '2026-01-01',
-           now()
+       SELECT 'f' || n, 'main', '62220' || n, 'holder', '', 'demo', 0, '2026-01-01', now()
        FROM generate_series(1, $1::int) n""",
     """INSERT INTO budget_lines (fund_id, budget_line_id, book, category, display_name, limit_minor,
            start_date, end_date, created_at)
@@ -174,16 +173,66 @@ _VOUCHERS: Final = """
 """
 
 
+async def fill_lines(url: str, fund: str, count: int) -> None:
+    """Gives a fund so many settled lines, with their entries, over two years."""
+    conn = await asyncpg.connect(url)
+    try:
+        # Of the run's own, made-up books: their entries need no second look.
+        await conn.execute("ALTER TABLE postings DISABLE TRIGGER entry_balances")
+        async with conn.transaction():
+            for statement in _LINES:
+                await conn.execute(statement, fund, count)
+        await conn.execute("ALTER TABLE postings ENABLE TRIGGER entry_balances")
+        await conn.execute("VACUUM ANALYZE disclosed_lines, entries, postings")
+    finally:
+        await conn.close()
+
+
+_LINES: Final = (
+    """INSERT INTO disclosed_lines (fund_id, line_number, account_id, book, category, summary,
+           amount_minor, running_minor, effective_date, disclosed_at, vouchers, signatures, settled,
+           bank_value_date, match_id, match_date)
+       SELECT $1, l.last + n, 'main', 'COMMON', 'wages', 'wages', 1, l.sum + n,
+           date '2024-07-01' + (n * 730 / $2)::int, now(), '{}', '[]', true,
+           date '2024-07-01' + (n * 730 / $2)::int, 'm' || n,
+           date '2024-07-01' + (n * 730 / $2)::int
+       FROM generate_series(1, $2::bigint) n,
+           (SELECT last_line_number AS last, running_minor AS sum
+            FROM funds WHERE fund_id = $1) l""",
+    """INSERT INTO entries (fund_id, entry_number, effective_date, created_at, line_number)
+       SELECT $1, f.last_entry_number + n, '2024-07-01', now(), f.last_line_number + n
+       FROM generate_series(1, $2::bigint) n, (SELECT * FROM funds WHERE fund_id = $1) f""",
+    """INSERT INTO postings (fund_id, entry_number, position, account_kind, account_id, book,
+           category, amount_minor, effective_date)
+       SELECT $1, f.last_entry_number + n, p, CASE p WHEN 1 THEN 'BANK' ELSE 'BOOK' END, 'main',
+           'COMMON', 'wages', 3 - 2 * p, date '2024-07-01' + (n * 730 / $2)::int
+       FROM generate_series(1, $2::bigint) n, generate_series(1, 2) p,
+           (SELECT * FROM funds WHERE fund_id = $1) f""",
+    """UPDATE funds SET last_line_number = last_line_number + $2,
+           last_entry_number = last_entry_number + $2, running_minor = running_minor + $2
+       WHERE fund_id = $1""",
+    "UPDATE books SET total_minor = total_minor + $2 WHERE fund_id = $1 AND book = 'COMMON'",
+)
+
+
 # --- processes --------------------------------------------------------------------------------
 
 GATEWAY_COMMAND: Final = (Path(sys.executable).parent / "xinyi", "serve")
+NAIVE_COMMAND: Final = (sys.executable, "-m", "benchmarks.naive")
 ECHO_COMMAND: Final = (sys.executable, "-m", "benchmarks.echo", "edge")
 BARE_COMMAND: Final = (sys.executable, "-m", "benchmarks.echo", "bare")
 
 
+class Server(NamedTuple):
+    """A server that runs."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def serving(world: World, *command: str | Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A server of this world in a process of its own, with its port."""
+def serving(world: World, *command: str | Path) -> Iterator[Server]:
+    """A server of this world in a process of its own."""
     port = _free_port()
     with (world.folder / f"{command[-1]}.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own programs
@@ -191,7 +240,7 @@ def serving(world: World, *command: str | Path) -> Iterator[tuple[int, subproces
         )
         try:
             _await_port(port, process)
-            yield port, process
+            yield Server(port, process)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)

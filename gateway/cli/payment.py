@@ -12,9 +12,11 @@ from xinyi.v1.payment_service_pb2 import (
     ListPaymentsRequest,
     Payee,
     Payment,
+    PaymentBlock,
     PaymentState,
     PrepareResendRequest,
     RefusePaymentRequest,
+    SignBatchRequest,
     SignPaymentRequest,
     SignPaymentResponse,
     SubmitPaymentRequest,
@@ -58,6 +60,7 @@ from gateway.cli.text import joined, last, moment, money
 from gateway.cli.voucher import voucher_names
 from gateway.client import LONG_TIMEOUT_S, MAX_ITEMS, CallRefused, call, collect, receive
 from gateway.domain import envelope, errors
+from gateway.domain.batch import batch_bytes
 from gateway.domain.describe import describe
 from gateway.domain.money import format_minor
 from gateway.domain.payload import PaymentPayload, parse_payload
@@ -75,6 +78,9 @@ _TIME = Column("时间（北京）", "Time (Beijing)")
 
 _LISTED = (_PAYMENT, _STATE, _AMOUNT, _PAYEE, _PURPOSE, _BUDGET, _TIME, _BATCH)
 _TO_SIGN = (_PAYEE, Column("收款账号", "Payee account"), _AMOUNT, _PURPOSE)
+
+_BLOCK = 500
+"""The most payments that one message may carry."""
 
 _ONCE = ("以上内容无误，签名吗？", "Sign exactly this?")
 _AGAIN = (
@@ -132,7 +138,9 @@ async def _submit_batch(
     header = SubmitPaymentsHeader(
         parent=fund, payment_count=len(asked), request_id=announced(session.screen, request_id)
     )
-    parts = [SubmitPaymentsRequest(payment=_payment(fund, each, names)) for each in asked]
+    payments = [_payment(fund, each, names) for each in asked]
+    blocks = [payments[start : start + _BLOCK] for start in range(0, len(payments), _BLOCK)]
+    parts = [SubmitPaymentsRequest(block=PaymentBlock(payments=block)) for block in blocks]
     whole = [SubmitPaymentsRequest(header=header), *parts]
     try:
         answer = await call(session.stubs.payments.SubmitPayments, whole, LONG_TIMEOUT_S)
@@ -199,12 +207,15 @@ async def _sign_batch(
     key: _Key = None,
     yes: _Yes = False,
 ) -> int | None:
-    """Read what the bytes of a batch's payments say, agree once, and sign each of them."""
+    """Read what the bytes of a batch's payments say, agree once, and sign all of them as one.
+
+    What is signed lists each payment by the digest of the bytes that were shown.
+    """
     payloads = await _unsigned(session, fund, batch)
     if not payloads:
         session.screen.say("这一批没有待您签名的付款", "nothing in this batch waits for you")
         return None
-    said = [parse_payload(payload) for payload in payloads.values()]
+    said = [parse_payload(payload) for payload in payloads]
     rows = [
         (p.payee_name, p.payee_account, format_minor(int(p.amount_minor), p.currency), p.purpose)
         for p in said
@@ -215,9 +226,13 @@ async def _sign_batch(
     if not (yes or session.screen.agree("以上内容无误，全部签名吗？", "Sign exactly these?")):
         session.screen.say("未签名", "not signed")
         return MISMATCH
+    name = f"{fund}/batches/{batch}"
     opened = open_key(session.screen, key or session.profile.signing_key)
-    for name, payload in payloads.items():
-        await _send_signature(session, name, envelope.sign(payload, opened))
+    signed = envelope.sign(batch_bytes(name, payloads), opened, envelope.BATCH_TYPE)
+    request = SignBatchRequest(
+        name=name, envelope=envelope.to_json(signed), request_id=new_request_id()
+    )
+    await call(session.stubs.payments.SignBatch, request, LONG_TIMEOUT_S)
     listed = ListPaymentsRequest(parent=fund, batch_id=batch)
     answer = await collect(session.stubs.payments.ListPayments, listed, MAX_ITEMS)
     session.screen.list(answer, _LISTED, (_row(each, session) for each in answer.payments))
@@ -302,8 +317,8 @@ def _payment(fund: str, asked: Request, vouchers: list[str]) -> Payment:
     )
 
 
-async def _unsigned(session: Session, fund: str, batch: str) -> dict[str, bytes]:
-    """The bytes of a batch's payments that wait for a signature of the caller's, by name."""
+async def _unsigned(session: Session, fund: str, batch: str) -> list[bytes]:
+    """The bytes of a batch's payments that wait for a signature of the caller's."""
     waiting = ListPaymentsRequest(
         parent=fund,
         batch_id=batch,
@@ -311,12 +326,12 @@ async def _unsigned(session: Session, fund: str, batch: str) -> dict[str, bytes]
     )
     listed = await collect(session.stubs.payments.ListPayments, waiting, MAX_ITEMS)
     me = (await call(session.stubs.parties.GetCaller, GetCallerRequest())).person.name
-    payloads = {}
+    payloads = []
     for name in sorted(each.name for each in listed.payments):
         stored = await call(session.stubs.payments.GetPayment, GetPaymentRequest(name=name))
         if me not in (signature.person for signature in stored.payment.signatures):
             _require_asked_for(session, name, stored.payment.signing_payload)
-            payloads[name] = stored.payment.signing_payload
+            payloads.append(stored.payment.signing_payload)
     return payloads
 
 

@@ -191,7 +191,8 @@ class PaymentPayload(BaseModel):
         """The payment and its budget line are of the fund that pays, and there is time to sign."""
         if not all(name.startswith(f"{self.fund}/") for name in (self.payment, self.budget_line)):
             raise ValueError("payment and budget_line must be of the fund")
-        if instant(self.not_before) >= instant(self.expires):
+        # Written in one way only, moments sort as texts.
+        if self.not_before >= self.expires:
             raise ValueError("not_before must be earlier than expires")
         return self
 
@@ -207,8 +208,10 @@ def canonical_json(document: Mapping[str, Any]) -> bytes:
     For these the standard library writes the same bytes as a library of the RFC, five times as
     fast: no numbers, whose form differs, and no names that UTF-16 sorts in another order.
     """
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return text.encode()
+    return _WRITER.encode(document).encode()
+
+
+_WRITER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 @lru_cache(maxsize=4096)

@@ -35,35 +35,35 @@ class Purse:
 
 async def free(conn: AsyncConnection, purse: Purse, amount_minor: int) -> None:
     """Frees a hold: the payment was refused, withdrawn or expired."""
-    await _change(conn, {purse: -amount_minor}, {})
+    await bulk.write(conn, *_changes({purse: -amount_minor}, {}))
 
 
 async def unspend(conn: AsyncConnection, purse: Purse, amount_minor: int) -> None:
     """Gives spending back to the budget line: the bank rejected or returned the payment."""
-    await _change(conn, {}, {purse: -amount_minor})
+    await bulk.write(conn, *_changes({}, {purse: -amount_minor}))
 
 
-async def hold_and_spend(
-    conn: AsyncConnection, asked: Mapping[Purse, int], released: Mapping[Purse, int]
-) -> None:
+def hold_and_spend(
+    asked: Mapping[Purse, int], released: Mapping[Purse, int]
+) -> tuple[bulk.Change, ...]:
     """Holds what was found available under the funds' locks; of what is released, holds are spent.
 
     The disclosed lines of what is released lower the books.
 
     Args:
-        conn: the transaction.
         asked: minor units to hold.
         released: minor units that were held and are spent.
+
+    Returns:
+        What is to be written.
     """
     held = Counter(asked)
     held.subtract(released)
-    await _change(conn, held, released)
+    return _changes(held, released)
 
 
-async def _change(
-    conn: AsyncConnection, held: Mapping[Purse, int], spent: Mapping[Purse, int]
-) -> None:
-    """Adds to what is held and spent. No row unchanged: it would be money from nowhere."""
+def _changes(held: Mapping[Purse, int], spent: Mapping[Purse, int]) -> tuple[bulk.Change, ...]:
+    """Adds to what is held and spent. No row may be missing: it would be money from nowhere."""
     purses = sorted({*held, *spent})
     lines = [
         {
@@ -74,7 +74,6 @@ async def _change(
         }
         for purse in purses
     ]
-    await bulk.change(conn, t.budget_lines, ("fund_id", "budget_line_id"), lines, add=True)
     books: Counter[tuple[str, str]] = Counter()
     for purse, amount_minor in held.items():
         books[purse.fund_id, purse.book] += amount_minor
@@ -82,4 +81,7 @@ async def _change(
         {"fund_id": fund_id, "book": book, "held_minor": amount_minor}
         for (fund_id, book), amount_minor in sorted(books.items())
     ]
-    await bulk.change(conn, t.books, ("fund_id", "book"), rows, add=True)
+    return (
+        bulk.update(t.budget_lines, ("fund_id", "budget_line_id"), lines, add=True),
+        bulk.update(t.books, ("fund_id", "book"), rows, add=True),
+    )

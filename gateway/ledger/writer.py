@@ -172,10 +172,6 @@ async def post_lines(
         if draft.corrects is not None:
             await _require_uncorrected(conn, fund_id, draft.corrects)
     numbered = await _number(conn, drafts)
-    await bulk.insert(conn, t.disclosed_lines, [_line_row(each, now) for each in numbered])
-    for each in numbered:
-        if each.draft.corrects is not None:
-            await _mark_corrected(conn, each)
     entries = [
         _Entry(
             each.fund_id,
@@ -186,8 +182,16 @@ async def post_lines(
         )
         for each in numbered
     ]
-    await _insert_entries(conn, entries, now)
-    await _move_books(conn, drafts)
+    lines = [_line_row(each, now) for each in numbered]
+    await bulk.write(
+        conn,
+        bulk.insertion(t.disclosed_lines, lines),
+        *_insertions(entries, now),
+        _book_changes(drafts),
+    )
+    for each in numbered:
+        if each.draft.corrects is not None:
+            await _mark_corrected(conn, each)
     return [each.posted for each in numbered]
 
 
@@ -219,7 +223,7 @@ async def book_bank_entries(
         )
         cause = {"bank_entry_id": movement.bank_entry_id}
         entries.append(_Entry(fund_id, number, movement.booking_date, cause, postings))
-    await _insert_entries(conn, entries, now)
+    await bulk.write(conn, *_insertions(entries, now))
     total = sum(movement.amount_minor for movement in movements)
     await conn.execute(
         t.bank_accounts.update()
@@ -475,7 +479,7 @@ async def _take_entry_numbers(conn: AsyncConnection, fund_id: str, count: int) -
     return int(last)
 
 
-async def _insert_entries(conn: AsyncConnection, entries: Sequence[_Entry], now: datetime) -> None:
+def _insertions(entries: Sequence[_Entry], now: datetime) -> tuple[bulk.Change, bulk.Change]:
     """Adds journal entries, all of one kind of cause, with their postings."""
     for entry in entries:
         if sum(posting.amount_minor for posting in entry.postings) != 0:
@@ -492,7 +496,6 @@ async def _insert_entries(conn: AsyncConnection, entries: Sequence[_Entry], now:
         }
         for entry in entries
     ]
-    await bulk.insert(conn, t.entries, rows)
     postings = [
         {
             "fund_id": entry.fund_id,
@@ -508,14 +511,14 @@ async def _insert_entries(conn: AsyncConnection, entries: Sequence[_Entry], now:
         for entry in entries
         for position, posting in enumerate(entry.postings, start=1)
     ]
-    await bulk.insert(conn, t.postings, postings)
+    return bulk.insertion(t.entries, rows), bulk.insertion(t.postings, postings)
 
 
 def _pending_column(amount_minor: int) -> str:
     return "pending_in_minor" if amount_minor > 0 else "pending_out_minor"
 
 
-async def _move_books(conn: AsyncConnection, drafts: Sequence[tuple[str, LineDraft]]) -> None:
+def _book_changes(drafts: Sequence[tuple[str, LineDraft]]) -> bulk.Change:
     """Moves the books by their new lines, which the bank has not confirmed yet."""
     changes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for fund_id, draft in drafts:
@@ -527,7 +530,7 @@ async def _move_books(conn: AsyncConnection, drafts: Sequence[tuple[str, LineDra
         {"fund_id": fund_id, "book": book, **{each: change[each] for each in columns}}
         for (fund_id, book), change in sorted(changes.items())
     ]
-    await bulk.change(conn, t.books, ("fund_id", "book"), rows, add=True)
+    return bulk.update(t.books, ("fund_id", "book"), rows, add=True)
 
 
 async def _change_book(

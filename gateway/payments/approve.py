@@ -22,7 +22,7 @@ from gateway.domain.policy import SIGNATURES, admit_signature
 from gateway.ids import new_id
 from gateway.ledger.holds import free
 from gateway.ledger.writer import lock_fund
-from gateway.payments.docket import UNSIGNED, load_for_release, row_of, store
+from gateway.payments.docket import UNSIGNED, load_for_release, store
 from gateway.payments.record import (
     GATEWAY,
     Change,
@@ -36,6 +36,7 @@ from gateway.payments.release import Release
 from gateway.payments.resend import Again, require_evidence
 from gateway.payments.signatures import require_covered
 from gateway.payments.transmissions import Queued, day_for
+from gateway.store.bulk import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -236,6 +237,8 @@ def _admit(
     admit_signature(facts, slots, already, signer, row["created_at"])
     role = _role_of(signer, slots, payment.fund_id, row["created_at"])
     row |= {"position": len(earlier) + 1, "role": role.value}
+    # Checked just now: the release asks again, at the same moment.
+    docket.papers.signers[payment.payment_id, subject.attempt, signer.key.key_id] = signer
     return _Given(payment, subject, event, row, (*earlier, row_of(row)))
 
 
@@ -335,7 +338,8 @@ def decide_release(
     ]
     for each, given in zip(ready, signatures, strict=True):
         docket.papers.require_complete(each, given, _counted_minor(docket, each, given), now)
-    return Release(new_id("m", now), ready, signatures, _day_for(docket, ready, now))
+    file = Queued(new_id("m", now), ready, _day_for(docket, ready, now))
+    return Release(file, signatures)
 
 
 def _state_with(docket: Docket, payment: Row, given: _Given | None) -> State:
@@ -351,9 +355,9 @@ def _day_for(docket: Docket, payments: Sequence[Row], now: datetime) -> date:
 def _note_release(docket: Docket, release: Release, now: datetime) -> None:
     docket.effects.releases.append(release)
     change = Change(Event.RELEASE, GATEWAY, now)
-    for payment in release.payments:
+    for payment in release.file.payments:
         state = advance(State(docket.view(payment).state), Event.RELEASE, payment_name(payment))
-        docket.move(payment, state, change, transmission_id=release.transmission_id)
+        docket.move(payment, state, change, transmission_id=release.file.transmission_id)
 
 
 def _decide_again(docket: Docket, given: _Given, now: datetime) -> Again:

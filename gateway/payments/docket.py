@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from gateway.domain.errors import GatewayError, not_found
 from gateway.domain.payment import State
 from gateway.ledger.holds import Purse, hold_and_spend
-from gateway.payments.record import event_row, move_all
-from gateway.payments.release import record_releases, spent
+from gateway.payments.record import event_row
+from gateway.payments.release import disclose, spent
 from gateway.payments.resend import load_evidence, record_again
 from gateway.payments.signatures import Papers, load_papers
 from gateway.payments.submit import Means
-from gateway.registry.authority import load_appointed, load_newest_policies, no_policy
+from gateway.payments.transmissions import queue
+from gateway.registry.authority import no_policy, policy_of
 from gateway.store import bulk
 from gateway.store import tables as t
 
@@ -92,11 +93,6 @@ UNSIGNED: Final = frozenset({State.HELD, State.PARTLY_SIGNED})
 """States of payments that the rest of their batch waits for."""
 
 Order: TypeAlias = Asking | Signing | BatchSigning
-
-
-def row_of(columns: Mapping[str, Any]) -> Row:
-    """A row that is yet to be written, as if it had been read."""
-    return cast("Row", SimpleNamespace(**columns))
 
 
 def weight(order: Order) -> int:
@@ -210,12 +206,12 @@ class Docket:
     def view(self, payment: Row) -> Row:
         """A payment as it stands after what was decided so far."""
         moved = self.effects.moves.get(payment.payment_id)
-        return row_of(moved) if moved else payment
+        return bulk.row_of(moved) if moved else payment
 
     def given(self, payment: Row, attempt: int) -> list[Row]:
         """The signatures on an attempt, those that were decided before included, in order."""
         decided = self.effects.signatures.get(payment.payment_id, ())
-        new = [row_of(row) for row in decided if row["attempt"] == attempt]
+        new = [bulk.row_of(row) for row in decided if row["attempt"] == attempt]
         return [*self.papers.given(payment, attempt), *new]
 
     def move(self, payment: Row, state: State, change: Change, **also: str) -> None:
@@ -273,26 +269,63 @@ async def load(conn: AsyncConnection, orders: Sequence[Order], banks: Banks) -> 
     """Locks the funds of these orders and reads what is needed to decide them."""
     fund_ids = sorted({order.fund_id for order in orders})
     funds = {row.fund_id: row for row in await bulk.fetch(conn, _LOCK_FUNDS, fund_ids)}
-    asking = [order for order in orders if isinstance(order, Asking)]
-    appointed = await load_appointed(conn, fund_ids)
     payments = await _payments(conn, orders)
     members = await _members(conn, orders, payments)
     await _complete(conn, payments, members)
-    papers = await _papers(conn, orders, tuple(payments.values()), appointed)
+    plain = await _plain(conn, orders, fund_ids)
+    papers = await _papers(conn, orders, tuple(payments.values()), plain["appointed"])
+    evidence = await _evidence(conn, papers, payments, banks)
     return Docket(
         banks=banks,
         funds=funds,
-        appointed=appointed,
-        accounts=_by_fund(await bulk.fetch(conn, _ACCOUNTS, fund_ids), fund_ids),
-        policies=await load_newest_policies(conn, {order.fund_id for order in asking}),
-        budget=await _budget(conn, asking),
-        books=_by_fund(await _books(conn, asking)),
-        vouchers=await _vouchers(conn, asking),
         payments=payments,
         members=members,
         papers=papers,
-        evidence=await _evidence(conn, papers, payments, banks),
+        evidence=evidence,
+        **plain,
     )
+
+
+async def _plain(
+    conn: AsyncConnection, orders: Sequence[Order], fund_ids: Sequence[str]
+) -> dict[str, Any]:
+    """What nothing else depends on, in one round trip."""
+    asks = [(each.fund_id, ask) for each in orders if isinstance(each, Asking) for ask in each.asks]
+    asked = sorted({fund_id for fund_id, _ in asks})
+    lines = {(fund_id, ask.budget_line_id) for fund_id, ask in asks}
+    digests = {(fund_id, digest) for fund_id, ask in asks for digest in ask.vouchers}
+    appointed, accounts, policies, books, budget, vouchers = await bulk.fetch_plain(
+        conn,
+        bulk.Query(_APPOINTED, (fund_ids,)),
+        bulk.Query(_ACCOUNTS, (fund_ids,)),
+        bulk.Query(_NEWEST_POLICIES, (asked,)),
+        bulk.Query(_BOOKS, (asked,)),
+        bulk.Query(_BUDGET_LINES, _columns(lines)),
+        bulk.Query(_VOUCHERS, _columns(digests)),
+    )
+    return {
+        "appointed": {
+            fund_id: frozenset(row.party_id for row in rows)
+            for fund_id, rows in _by_fund(appointed, fund_ids).items()
+        },
+        "accounts": _by_fund(accounts, fund_ids),
+        "policies": {row.fund_id: policy_of(row) for row in policies},
+        "books": _by_fund(books, asked),
+        "budget": {
+            fund_id: {row.budget_line_id: _budget_line(row) for row in rows}
+            for fund_id, rows in _by_fund(budget).items()
+        },
+        "vouchers": {
+            fund_id: frozenset(row.sha256 for row in rows)
+            for fund_id, rows in _by_fund(vouchers).items()
+        },
+    }
+
+
+def _budget_line(row: Any) -> Row:  # noqa: ANN401 - a row whose days are texts
+    row.start_date = date.fromisoformat(row.start_date)
+    row.end_date = date.fromisoformat(row.end_date)
+    return cast("Row", row)
 
 
 async def load_for_release(conn: AsyncConnection, payment: Row, banks: Banks) -> Docket:
@@ -361,29 +394,6 @@ async def _papers(
     return await load_papers(conn, payments, people, keys, appointed)
 
 
-async def _budget(conn: AsyncConnection, asking: Sequence[Asking]) -> dict[str, dict[str, Row]]:
-    wanted = {(order.fund_id, ask.budget_line_id) for order in asking for ask in order.asks}
-    found: dict[str, dict[str, Row]] = defaultdict(dict)
-    for row in await _matching(conn, _BUDGET_LINES, wanted):
-        found[row.fund_id][row.budget_line_id] = row
-    return found
-
-
-async def _books(conn: AsyncConnection, asking: Sequence[Asking]) -> Sequence[Row]:
-    fund_ids = list({order.fund_id for order in asking})
-    return await bulk.fetch(conn, _BOOKS, fund_ids) if fund_ids else ()
-
-
-async def _vouchers(conn: AsyncConnection, asking: Sequence[Asking]) -> dict[str, frozenset[str]]:
-    wanted = {
-        (order.fund_id, digest) for order in asking for ask in order.asks for digest in ask.vouchers
-    }
-    found: dict[str, set[str]] = defaultdict(set)
-    for row in await _matching(conn, _VOUCHERS, wanted):
-        found[row.fund_id].add(row.sha256)
-    return {fund_id: frozenset(digests) for fund_id, digests in found.items()}
-
-
 async def _evidence(
     conn: AsyncConnection, papers: Papers, payments: Mapping[Key, Row], banks: Banks
 ) -> dict[str, Evidence]:
@@ -399,8 +409,12 @@ async def _matching(conn: AsyncConnection, query: str, keys: Collection[Key]) ->
     """The rows of pairs of fund and id; no query for none."""
     if not keys:
         return ()
-    funds, ids = zip(*keys, strict=True)
-    return await bulk.fetch(conn, query, funds, ids)
+    return await bulk.fetch(conn, query, *_columns(keys))
+
+
+def _columns(keys: Collection[Key]) -> tuple[list[str], list[str]]:
+    """Pairs as two lists, of no pair too."""
+    return [first for first, _ in keys], [second for _, second in keys]
 
 
 def _by_fund(rows: Sequence[Row], fund_ids: Sequence[str] = ()) -> dict[str, list[Row]]:
@@ -413,12 +427,23 @@ def _by_fund(rows: Sequence[Row], fund_ids: Sequence[str] = ()) -> dict[str, lis
 _LOCK_FUNDS: Final = """
     SELECT * FROM funds WHERE fund_id = ANY($1::text[]) ORDER BY fund_id FOR UPDATE
 """
+_APPOINTED: Final = "SELECT fund_id, party_id FROM appointed($1::text[])"
 _ACCOUNTS: Final = """
-    SELECT * FROM bank_accounts WHERE fund_id = ANY($1::text[]) ORDER BY fund_id, account_id
+    SELECT fund_id, account_id, profile_id FROM bank_accounts
+    WHERE fund_id = ANY($1::text[]) ORDER BY fund_id, account_id
 """
-_BOOKS: Final = "SELECT * FROM books WHERE fund_id = ANY($1::text[])"
+_NEWEST_POLICIES: Final = """
+    SELECT DISTINCT ON (fund_id) fund_id, version, tiers FROM signing_policies
+    WHERE fund_id = ANY($1::text[]) ORDER BY fund_id, version DESC
+"""
+_BOOKS: Final = """
+    SELECT fund_id, book, total_minor, held_minor, pending_in_minor FROM books
+    WHERE fund_id = ANY($1::text[])
+"""
 _BUDGET_LINES: Final = """
-    SELECT l.* FROM budget_lines l
+    SELECT l.fund_id, l.budget_line_id, l.book, l.category, l.limit_minor, l.held_minor,
+        l.spent_minor, l.start_date, l.end_date
+    FROM budget_lines l
     JOIN unnest($1::text[], $2::text[]) AS n(fund_id, budget_line_id)
         USING (fund_id, budget_line_id)
 """
@@ -448,24 +473,33 @@ _MEMBERS: Final = """
 
 
 async def store(conn: AsyncConnection, docket: Docket, now: datetime) -> None:
-    """Writes what was decided: a statement a table, however many orders there were."""
+    """Writes what was decided, in a few statements however many orders there were."""
     effects = docket.effects
     asked: Counter[Purse] = Counter()
     for row in effects.payments:
         asked[Purse(row["fund_id"], row["budget_line_id"], row["book"])] += row["amount_minor"]
-    await bulk.insert(conn, t.batches, effects.batches)
-    await bulk.insert(conn, t.payments, effects.payments)
-    await bulk.insert(conn, t.batch_envelopes, tuple(effects.envelopes.values()))
     signatures = [row for rows in effects.signatures.values() for row in rows]
-    await bulk.insert(conn, t.payment_signatures, signatures)
-    await hold_and_spend(conn, asked, spent(effects.releases))
-    numbers = await record_releases(conn, effects.releases, docket.papers.names, now)
+    await bulk.write(
+        conn,
+        bulk.insertion(t.batches, effects.batches),
+        bulk.insertion(t.payments, effects.payments),
+        bulk.insertion(t.batch_envelopes, tuple(effects.envelopes.values())),
+        bulk.insertion(t.payment_signatures, signatures),
+        *hold_and_spend(asked, spent(effects.releases)),
+    )
+    numbers = await disclose(conn, effects.releases, docket.papers.names, now)
     moves = [
         {column: moved[column] for column in _MOVED}
         | {"line_number": numbers.get(payment_id, moved["line_number"])}
         for payment_id, moved in effects.moves.items()
     ]
-    await move_all(conn, moves, effects.events)
+    files = [*(each.file for each in effects.releases), *(each.file for each in effects.again)]
+    await bulk.write(
+        conn,
+        bulk.update(t.payments, ("fund_id", "payment_id"), moves),
+        *queue(files, now),
+        bulk.insertion(t.payment_events, effects.events),
+    )
     for each in effects.again:
         await record_again(conn, each, now)
 

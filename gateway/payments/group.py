@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from gateway.domain.errors import GatewayError
 from gateway.domain.payment import Event, State
 from gateway.payments.approve import decide_batch_signature, decide_signature
-from gateway.payments.docket import Asking, Signing, load, row_of, store
+from gateway.payments.docket import Asking, Signing, load, store
 from gateway.payments.record import Change, event_row
 from gateway.payments.submit import decide_batch, decide_one
+from gateway.store.bulk import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,10 +36,12 @@ class Done:
         payments: rows of the payments that it is about, as they stand behind the whole group.
         attempt: which attempt was signed, of a signature.
         payload: the bytes to sign, of one payment.
+        expires: last moment to sign them, UTC.
         signatures: of one payment.
     """
 
     payments: Sequence[Row]
+    expires: datetime
     attempt: int = 1
     payload: bytes = b""
     signatures: Sequence[Row] = ()
@@ -85,16 +89,19 @@ def _ask(docket: Docket, order: Asking, terms: Terms) -> Done:
         for row in rows
         for state in (State.SUBMITTED, State.HELD)
     ]
-    return Done([row_of(row) for row in rows], payload=rows[0]["payload"])
+    first = rows[0]
+    return Done([row_of(row) for row in rows], first["expires_at"], payload=first["payload"])
 
 
 def _sign(docket: Docket, order: Signing, terms: Terms) -> Done:
     payment = decide_signature(docket, order, terms.now)
     subject = docket.papers.subject(payment)
     given = docket.given(payment, subject.attempt)
-    return Done([docket.view(payment)], subject.attempt, subject.payload, given)
+    expires = subject.facts.expires
+    return Done([docket.view(payment)], expires, subject.attempt, subject.payload, given)
 
 
 def _sign_batch(docket: Docket, order: BatchSigning, terms: Terms) -> Done:
     payments = decide_batch_signature(docket, order, terms.now)
-    return Done([docket.view(payment) for payment in payments])
+    views = [docket.view(payment) for payment in payments]
+    return Done(views, views[0].expires_at)

@@ -11,11 +11,10 @@ from adapters.model import Payment
 from gateway.domain.errors import not_found
 from gateway.domain.payment import Event, State, advance
 from gateway.ledger.holds import Purse
-from gateway.store import bulk
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -115,21 +114,6 @@ async def move(
         t.payment_events.insert(), [event_row(payment.fund_id, payment.payment_id, state, change)]
     )
     return state
-
-
-async def move_all(
-    conn: AsyncConnection, moves: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]
-) -> None:
-    """Writes moves that were decided before, and their events; the funds must be locked.
-
-    Args:
-        conn: the transaction.
-        moves: fund_id, payment_id, and all columns that `move` changes: state, transmission_id,
-            line_number.
-        events: rows made by `event_row`, in order.
-    """
-    await bulk.change(conn, t.payments, ("fund_id", "payment_id"), moves)
-    await bulk.insert(conn, t.payment_events, events)
 
 
 async def note(conn: AsyncConnection, payment: Row, actor: str, now: datetime, detail: str) -> None:

@@ -10,15 +10,15 @@ from gateway.clock import bank_date
 from gateway.domain.party import Role
 from gateway.ledger.writer import LineDraft, post_lines
 from gateway.payments.record import purse_of
-from gateway.payments.transmissions import Queued, queue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.ledger.holds import Purse
+    from gateway.payments.transmissions import Queued
     from gateway.store import Row
 
 
@@ -27,31 +27,27 @@ class Release:
     """Payments that go to the bank together: one, or what is signed of a batch.
 
     Attributes:
-        transmission_id: of the file that will carry them.
-        payments: their rows.
-        signatures: both of each payment, in the order of `payments`.
-        execution_date: the bank's day.
+        file: what will carry them.
+        signatures: both of each payment, in the order of the file.
     """
 
-    transmission_id: str
-    payments: Sequence[Row]
+    file: Queued
     signatures: Sequence[Sequence[Row]]
-    execution_date: date
 
 
 def spent(releases: Sequence[Release]) -> Counter[Purse]:
     """What was held for these payments and is now spent, minor units."""
     totals: Counter[Purse] = Counter()
     for release in releases:
-        for payment in release.payments:
+        for payment in release.file.payments:
             totals[purse_of(payment)] += payment.amount_minor
     return totals
 
 
-async def record_releases(
+async def disclose(
     conn: AsyncConnection, releases: Sequence[Release], names: Mapping[str, str], now: datetime
 ) -> dict[str, int]:
-    """Discloses a line a payment and queues the files; the funds must be locked.
+    """Discloses a line a payment; the funds must be locked.
 
     Args:
         conn: the transaction.
@@ -67,15 +63,13 @@ async def record_releases(
     pairs = [
         (payment, signatures)
         for release in releases
-        for payment, signatures in zip(release.payments, release.signatures, strict=True)
+        for payment, signatures in zip(release.file.payments, release.signatures, strict=True)
     ]
     drafts = [
         (payment.fund_id, _line(payment, _marks(payment, signatures, names), now))
         for payment, signatures in pairs
     ]
     posted = await post_lines(conn, drafts, now)
-    files = [Queued(each.transmission_id, each.payments, each.execution_date) for each in releases]
-    await queue(conn, files, now)
     return {
         payment.payment_id: line.line_number
         for (payment, _), line in zip(pairs, posted, strict=True)

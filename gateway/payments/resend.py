@@ -18,7 +18,6 @@ from gateway.ledger.writer import lock_fund
 from gateway.payments import transmissions
 from gateway.payments.record import load, note, payment_name
 from gateway.payments.signatures import load_subject
-from gateway.payments.transmissions import Queued, queue
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from adapters.reach import Banks
     from gateway.payments.signatures import Subject
+    from gateway.payments.transmissions import Queued
     from gateway.store import Row
 
 _DAYS_SHOWN: Final = 100
@@ -134,8 +134,7 @@ class Again:
 
 
 async def record_again(conn: AsyncConnection, again: Again, now: datetime) -> None:
-    """Queues the file of a payment that was found to go once more; the fund must be locked."""
-    await queue(conn, (again.file,), now)
+    """Closes the attempt of a payment that was found to go once more; the fund must be locked."""
     table, payment = t.resends, again.file.payments[0]
     await conn.execute(
         table.update()

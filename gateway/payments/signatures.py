@@ -88,6 +88,8 @@ class Papers:
         mandates: by party and person.
         names: display names of the parties that signed or asked, by party.
         verified: which envelopes were found to be signed by which key.
+        subjects: what was found to be signed, by payment id.
+        signers: of signatures that were checked, by payment, attempt and key.
     """
 
     resends: Mapping[str, Row] = field(default_factory=dict)
@@ -100,6 +102,8 @@ class Papers:
     mandates: Mapping[Ids, tuple[Mandate, ...]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     verified: set[tuple[str, str]] = field(default_factory=set)
+    subjects: dict[str, Subject] = field(default_factory=dict)
+    signers: dict[tuple[str, int, str], Signer] = field(default_factory=dict)
 
     def subject(self, payment: Row) -> Subject:
         """What signatures on a payment are about at this moment: its last attempt.
@@ -107,6 +111,12 @@ class Papers:
         Raises:
             GatewayError: FIELD_INVALID if the stored bytes are no payload, POLICY_MISSING.
         """
+        found = self.subjects.get(payment.payment_id)
+        if found is None:
+            found = self.subjects[payment.payment_id] = self._subject(payment)
+        return found
+
+    def _subject(self, payment: Row) -> Subject:
         again = self.resends.get(payment.payment_id)
         stored = bytes(payment.payload if again is None else again.payload)
         policy = self.policies.get((payment.fund_id, payment.policy_version))
@@ -131,6 +141,13 @@ class Papers:
         Raises:
             GatewayError: SIGNATURE_INVALID or PAYLOAD_MISMATCH where what is stored does not hold.
         """
+        place = (payment.payment_id, subject.attempt, signature.key_id)
+        found = self.signers.get(place)
+        if found is None:
+            found = self.signers[place] = self._signer(payment, subject, signature)
+        return found
+
+    def _signer(self, payment: Row, subject: Subject, signature: Row) -> Signer:
         _, key = self.key(signature.key_id)
         if signature.batch_sha256:
             envelope = self._batch_envelope(signature.batch_sha256, key)

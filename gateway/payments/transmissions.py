@@ -70,8 +70,12 @@ class Queued:
     execution_date: date
 
 
-async def queue(conn: AsyncConnection, files: Sequence[Queued], now: datetime) -> None:
-    """The outbox: what is released is recorded for the bank in the same transaction."""
+def queue(files: Sequence[Queued], now: datetime) -> tuple[bulk.Change, bulk.Change]:
+    """The outbox: what is released is recorded for the bank in the same transaction.
+
+    Returns:
+        What is to be written.
+    """
     rows = [
         {
             "fund_id": file.payments[0].fund_id,
@@ -86,7 +90,6 @@ async def queue(conn: AsyncConnection, files: Sequence[Queued], now: datetime) -
         }
         for file in files
     ]
-    await bulk.insert(conn, t.transmissions, rows)
     carried = [
         {
             "fund_id": payment.fund_id,
@@ -96,7 +99,10 @@ async def queue(conn: AsyncConnection, files: Sequence[Queued], now: datetime) -
         for file in files
         for payment in file.payments
     ]
-    await bulk.insert(conn, t.transmission_payments, carried)
+    return (
+        bulk.insertion(t.transmissions, rows),
+        bulk.insertion(t.transmission_payments, carried),
+    )
 
 
 async def replace(
@@ -115,7 +121,7 @@ async def replace(
         The new transmission's id.
     """
     transmission_id = new_id("m", now)
-    await queue(conn, (Queued(transmission_id, payments, execution_date),), now)
+    await bulk.write(conn, *queue((Queued(transmission_id, payments, execution_date),), now))
     await conn.execute(
         t.payments.update()
         .where(

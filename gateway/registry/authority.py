@@ -95,19 +95,7 @@ async def load_policies(
         JOIN unnest($1::text[], $2::bigint[]) AS n(fund_id, version) USING (fund_id, version)
     """
     rows = await bulk.fetch(conn, query, *_columns(versions))
-    return {(row.fund_id, row.version): _policy(row) for row in rows}
-
-
-async def load_newest_policies(
-    conn: AsyncConnection, fund_ids: Collection[str]
-) -> Mapping[str, SigningPolicy]:
-    """The signing policies in force, by fund; a fund that has none yet is missing."""
-    query = """
-        SELECT DISTINCT ON (fund_id) * FROM signing_policies
-        WHERE fund_id = ANY($1::text[]) ORDER BY fund_id, version DESC
-    """
-    rows = await bulk.fetch(conn, query, list(fund_ids))
-    return {row.fund_id: _policy(row) for row in rows}
+    return {(row.fund_id, row.version): policy_of(row) for row in rows}
 
 
 def no_policy(fund_id: str) -> GatewayError:
@@ -165,7 +153,8 @@ def _person(row: Row) -> Person:
     return Person(row.person_id, row.party_id, row.natural_person, frozenset(map(Role, row.roles)))
 
 
-def _policy(row: Row) -> SigningPolicy:
+def policy_of(row: Row) -> SigningPolicy:
+    """The policy in a row."""
     return SigningPolicy(row.version, tuple(map(_tier, row.tiers)))
 
 

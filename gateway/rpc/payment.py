@@ -12,7 +12,6 @@ from xinyi.v1 import payment_service_pb2_grpc as pb_grpc
 
 from gateway.domain.envelope import MAX_BATCH_ENVELOPE_BYTES
 from gateway.domain.errors import Reason, denied, invalid
-from gateway.domain.payload import instant, parse_payload
 from gateway.domain.payment import Event
 from gateway.payments import listing
 from gateway.payments.approve import Ending, end, read_envelope
@@ -318,7 +317,8 @@ async def _full(conn: AsyncConnection, fund_id: str, payment_id: str) -> pb.Paym
     papers = await load_papers(conn, [row])
     subject = papers.subject(row)
     given = papers.given(row, subject.attempt)
-    message = _to_sign(Done([row], subject.attempt, subject.payload, given))
+    expires = subject.facts.expires
+    message = _to_sign(Done([row], expires, subject.attempt, subject.payload, given))
     message.history.extend(map(_transition, await listing.history(conn, row)))
     return message
 
@@ -327,7 +327,7 @@ def _to_sign(done: Done) -> pb.Payment:
     """A payment with its bytes to sign and its signatures."""
     message = payment_message(done.payments[0])
     message.attempt, message.signing_payload = done.attempt, done.payload
-    message.expire_time.FromDatetime(instant(parse_payload(done.payload).expires))
+    message.expire_time.FromDatetime(done.expires)
     for signature in done.signatures:
         message.signatures.add(
             person=f"parties/{signature.party_id}/persons/{signature.person_id}",

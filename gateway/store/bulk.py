@@ -6,8 +6,11 @@ are. COPY would be no faster at these sizes, and PostgreSQL has none under row-l
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, cast
+import re
+from dataclasses import dataclass
+from functools import cache, partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import asyncpg
 import sqlalchemy as sa
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.store.engine import Row
+
+_PLACEHOLDER: Final = re.compile(r"\$([0-9]+)")
 
 _SEPARATOR: Final = "\x1f"
 """Between the elements of a text array on its way in: arrays of arrays would have to be even."""
@@ -57,37 +62,87 @@ async def fetch(conn: AsyncConnection, sql: str, *arguments: object) -> Sequence
     return cast("Sequence[Row]", rows)
 
 
-async def insert(conn: AsyncConnection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+async def fetch_plain(conn: AsyncConnection, *queries: Query) -> list[list[Row]]:
+    """The rows of several queries in one round trip, for columns that JSON has.
+
+    Texts, numbers, truth values, arrays of them and JSON come as they are, a day as its text.
+    """
+    sql = _together(tuple(query.sql for query in queries))
+    arguments = [argument for query in queries for argument in query.arguments]
+    (found,) = await fetch(conn, sql, *arguments)
+    return [[row_of(row) for row in rows] for rows in found]
+
+
+def row_of(columns: Mapping[str, Any]) -> Row:
+    """A row that was not read as one: its columns are attributes all the same."""
+    return cast("Row", SimpleNamespace(**columns))
+
+
+def insertion(table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> Change:
     """Adds rows, all with the same columns; of JSON columns they have the text."""
-    if not rows:
-        return
-    columns = tuple(rows[0])
-    arrays = [_array(table.c[column], rows) for column in columns]
-    driver = await _driver(conn)
-    await _told(driver.execute(_insertion(table, columns), *arrays))
+    columns = tuple(rows[0]) if rows else ()
+    return Change(table, (), columns, rows, add=False)
 
 
-async def change(
-    conn: AsyncConnection,
+def update(
     table: sa.Table,
     keys: tuple[str, ...],
     rows: Sequence[Mapping[str, Any]],
     *,
     add: bool = False,
-) -> None:
-    """Sets columns of the rows with these keys, or adds to them.
+) -> Change:
+    """Sets columns of the rows with these keys, or adds to them: of exactly these rows."""
+    columns = tuple(rows[0]) if rows else ()
+    return Change(table, keys, columns, rows, add)
+
+
+async def write(conn: AsyncConnection, *changes: Change) -> None:
+    """Makes changes in one round trip. None may touch a row that another one touches.
 
     Raises:
-        RuntimeError: if it was not exactly these rows: roll everything back.
+        RuntimeError: if other than exactly the given rows were changed: roll everything back.
     """
-    if not rows:
+    wanted = [change for change in changes if change.rows]
+    if not wanted:
         return
-    columns = tuple(rows[0])
-    arrays = [_array(table.c[column], rows) for column in columns]
-    driver = await _driver(conn)
-    changed = await _told(driver.execute(_update(table, keys, columns, add), *arrays))
-    if changed != f"UPDATE {len(rows)}":
-        raise RuntimeError(f"{table.name}: {changed} instead of {len(rows)} rows")
+    sql = _changes(tuple(change.shape for change in wanted))
+    arrays = [array for change in wanted for array in change.arrays]
+    (counts,) = await fetch(conn, sql, *arrays)
+    for change, count in zip(wanted, counts, strict=True):
+        if count != len(change.rows):
+            raise RuntimeError(f"{change.table.name}: {count} rows instead of {len(change.rows)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query with its arguments, numbered from ``$1``."""
+
+    sql: str
+    arguments: tuple[object, ...]
+
+
+_Shape: TypeAlias = tuple[sa.Table, tuple[str, ...], tuple[str, ...], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Rows to be added or changed; made by `insertion` and `update`."""
+
+    table: sa.Table
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: Sequence[Mapping[str, Any]]
+    add: bool
+
+    @property
+    def shape(self) -> _Shape:
+        """Everything but the rows."""
+        return self.table, self.keys, self.columns, self.add
+
+    @property
+    def arrays(self) -> list[list[Any]]:
+        """The rows, an array a column."""
+        return [_array(self.table.c[column], self.rows) for column in self.columns]
 
 
 async def _driver(conn: AsyncConnection) -> asyncpg.Connection[_Record]:
@@ -124,23 +179,51 @@ def _value(column: sa.Column[Any]) -> str:
     return f"n.{column.name}"
 
 
-def _unnest(table: sa.Table, columns: tuple[str, ...]) -> str:
+@cache
+def _together(queries: tuple[str, ...]) -> str:
+    """One row with the rows of each query as JSON."""
+    parts, first = [], 1
+    for query in queries:
+        numbers = {int(number) for number in _PLACEHOLDER.findall(query)}
+        shifted = _PLACEHOLDER.sub(partial(_shift, first - 1), query)
+        parts.append(f"coalesce((SELECT jsonb_agg(q) FROM ({shifted}) q), '[]')")  # noqa: S608 - of our own queries
+        first += max(numbers, default=0)
+    return f"SELECT {', '.join(parts)}"
+
+
+def _shift(by: int, placeholder: re.Match[str]) -> str:
+    return f"${int(placeholder[1]) + by}"
+
+
+@cache
+def _changes(shapes: tuple[_Shape, ...]) -> str:
+    """All changes as parts of one statement, which counts the rows of each."""
+    parts, first = [], 1
+    for number, (table, keys, columns, add) in enumerate(shapes):
+        rows = _unnest(table, columns, first)
+        body = _update(table, keys, columns, add) if keys else _insertion(table, columns)
+        parts.append(f"c{number} AS ({body.format(rows=rows)} RETURNING 1)")
+        first += len(columns)
+    counts = ", ".join(f"(SELECT count(*) FROM c{number})" for number in range(len(shapes)))  # noqa: S608 - as below
+    return f"WITH {', '.join(parts)} SELECT {counts}"
+
+
+def _unnest(table: sa.Table, columns: tuple[str, ...], first: int) -> str:
     arrays = ", ".join(
-        f"${number}::{_type(table.c[column])}[]" for number, column in enumerate(columns, start=1)
+        f"${number}::{_type(table.c[column])}[]"
+        for number, column in enumerate(columns, start=first)
     )
     return f"unnest({arrays}) AS n({', '.join(columns)})"
 
 
-@cache
 def _insertion(table: sa.Table, columns: tuple[str, ...]) -> str:
     values = ", ".join(_value(table.c[column]) for column in columns)
     return (
         f"INSERT INTO {table.name} ({', '.join(columns)})"  # noqa: S608 - names of our own tables
-        f" SELECT {values} FROM {_unnest(table, columns)}"
+        f" SELECT {values} FROM {{rows}}"
     )
 
 
-@cache
 def _update(table: sa.Table, keys: tuple[str, ...], columns: tuple[str, ...], add: bool) -> str:
     old = "t.{0} + " if add else ""
     changed = [column for column in columns if column not in keys]
@@ -150,5 +233,5 @@ def _update(table: sa.Table, keys: tuple[str, ...], columns: tuple[str, ...], ad
     same = " AND ".join(f"t.{key} = n.{key}" for key in keys)
     return (
         f"UPDATE {table.name} t SET {assignments}"  # noqa: S608 - names of our own tables
-        f" FROM {_unnest(table, columns)} WHERE {same}"
+        f" FROM {{rows}} WHERE {same}"
     )

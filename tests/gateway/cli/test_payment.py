@@ -20,6 +20,7 @@ from xinyi.v1.payment_service_pb2 import (
     PaymentTransition,
     PrepareResendResponse,
     RefusePaymentResponse,
+    SignBatchResponse,
     SignPaymentResponse,
     SubmitPaymentResponse,
     SubmitPaymentsResponse,
@@ -32,6 +33,7 @@ from xinyi.v1.payment_service_pb2 import (
 from gateway.cli.frame import Complaint
 from gateway.cli.payment_file import COLUMNS, read_requests
 from gateway.domain import envelope
+from gateway.domain.batch import batch_bytes, digests_in
 from gateway.domain.keys import dump_private_key
 from gateway.domain.money import format_minor
 from gateway.domain.payload import Resend, canonical_bytes
@@ -153,14 +155,18 @@ def stored_batch(fake: FakeGateway, *signed_by: str) -> None:
     fake.answers["ListPayments"] = ListPaymentsResponse(payments=[PAYMENT])
 
 
-def test_a_batch_is_read_once_and_each_payment_signed_by_its_own_bytes(
+def test_a_batch_is_read_once_and_signed_by_the_digests_of_what_was_read(
     zhao: Callable[..., Result], fake: FakeGateway
 ) -> None:
     stored_batch(fake, "parties/other/persons/someone")
+    fake.answers["SignBatch"] = SignBatchResponse(signed_count=1)
     result = zhao("payment", "sign-batch", "b1", "--fund", "f1", typed="y\n")
     assert result.exit_code == 0
-    [[asked]] = fake.requests("SignPayment")
-    assert envelope.from_json(asked.envelope).payload == BYTES
+    [[asked]] = fake.requests("SignBatch")
+    signed = envelope.from_json(asked.envelope)
+    assert signed.payload_type == envelope.BATCH_TYPE
+    assert signed.payload == batch_bytes("funds/f1/batches/b1", [BYTES])
+    assert digests_in(signed.payload) == {"p1": sha256(BYTES).hexdigest()}
     assert result.stderr.index("1,409.50") < result.stderr.index("全部签名吗")
 
 
@@ -170,7 +176,7 @@ def test_without_a_yes_nothing_of_a_batch_is_signed(
 ) -> None:
     stored_batch(fake)
     assert zhao("payment", "sign-batch", "b1", "--fund", "f1", typed=typed).exit_code == 1
-    assert fake.requests("SignPayment") == []
+    assert fake.requests("SignBatch") == []
 
 
 def test_what_the_caller_signed_before_is_not_signed_again(
@@ -178,7 +184,7 @@ def test_what_the_caller_signed_before_is_not_signed_again(
 ) -> None:
     stored_batch(fake, ME)
     assert zhao("payment", "sign-batch", "b1", "--fund", "f1", "--yes").exit_code == 0
-    assert fake.requests("SignPayment") == []
+    assert fake.requests("SignBatch") == []
 
 
 def test_a_batch_with_bytes_of_another_payment_is_not_signed_at_all(
@@ -189,7 +195,7 @@ def test_a_batch_with_bytes_of_another_payment_is_not_signed_at_all(
         payload(payment="funds/f1/payments/p2")
     )
     assert zhao("payment", "sign-batch", "b1", "--fund", "f1", "--yes").exit_code == 2
-    assert fake.requests("SignPayment") == []
+    assert fake.requests("SignBatch") == []
 
 
 def test_bytes_that_cannot_be_read_are_never_signed(
@@ -401,8 +407,9 @@ def test_a_batch_is_sent_whole_with_its_count(
     result = zhao(*BATCH, str(batch_file(tmp_path, ROW, "", ROW, ROW)))
     assert result.exit_code == 0
     [[header, *parts]] = fake.requests("SubmitPayments")
-    assert header.header.payment_count == len(parts) == 3
-    assert {part.payment.amount.amount_minor for part in parts} == {300000}
+    sent = [payment for part in parts for payment in part.block.payments]
+    assert header.header.payment_count == len(sent) == 3
+    assert {payment.amount.amount_minor for payment in sent} == {300000}
     assert all(name in result.stdout for name in ["b1", *names])
 
 

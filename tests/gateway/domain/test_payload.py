@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -12,6 +14,7 @@ from gateway.domain.errors import GatewayError, Kind, Reason
 from gateway.domain.payload import (
     MAX_PAYLOAD_BYTES,
     canonical_bytes,
+    canonical_json,
     instant,
     parse_payload,
     payload_refusal,
@@ -35,6 +38,20 @@ def test_the_bytes_are_sorted_compact_utf_8_json_that_any_reader_understands() -
     assert altered() == BYTES
     assert "成都".encode() in BYTES
     assert set(json.loads(BYTES)) == set(FIELDS)
+
+
+@given(
+    st.recursive(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.text("abcXYZ_19", max_size=6), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_texts_are_written_as_the_rfc_s_own_library_writes_them(document: Any) -> None:
+    assert canonical_json({"said": document}) == rfc8785.dumps({"said": document})
 
 
 def test_parsing_gives_back_the_payload() -> None:

@@ -14,7 +14,8 @@ from xinyi.v1 import payment_service_pb2 as pb
 
 from adapters.simulator import SimulatedBank
 from adapters.transports.directory import collect
-from gateway.domain.envelope import sign, to_json
+from gateway.domain.batch import batch_bytes
+from gateway.domain.envelope import BATCH_TYPE, sign, to_json
 from gateway.domain.party import Mandate, Role
 from gateway.registry import parties
 from gateway.store import GATEWAY
@@ -145,6 +146,18 @@ class Desk:
             envelope_json = envelope((await self.get(name)).signing_payload, who)
         request = pb.SignPaymentRequest(name=name, envelope=envelope_json, request_id=request_id())
         return (await (await self.stub(who)).SignPayment(request)).payment  # type: ignore[no-any-return]
+
+    async def sign_batch(
+        self, batch_id: str, names: Sequence[str], who: Who, envelope_json: bytes | None = None
+    ) -> pb.SignBatchResponse:
+        """One signature on these payments of a batch."""
+        name = f"{FUND}/batches/{batch_id}"
+        if envelope_json is None:
+            payloads = [(await self.get(each)).signing_payload for each in names]
+            signed = sign(batch_bytes(name, payloads), who.signing_key, BATCH_TYPE)
+            envelope_json = to_json(signed)
+        request = pb.SignBatchRequest(name=name, envelope=envelope_json, request_id=request_id())
+        return await (await self.stub(who)).SignBatch(request)  # type: ignore[no-any-return]
 
     async def sign_by_both(self, name: str) -> pb.Payment:
         await self.sign(name, CHAIR)

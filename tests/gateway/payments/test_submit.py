@@ -61,7 +61,8 @@ async def test_a_payment_is_held_and_comes_back_with_the_bytes_to_sign(desk: Des
     assert await desk.budget() == (12_345, 0)
     said = parse_payload(payment.signing_payload)
     assert (said.payment, said.amount_minor, said.payee_account) == (payment.name, "12345", PAYEE)
-    assert [pb.PaymentState.Name(each.state) for each in payment.history] == [
+    history = (await desk.get(payment.name)).history
+    assert [pb.PaymentState.Name(each.state) for each in history] == [
         "PAYMENT_STATE_SUBMITTED",
         "PAYMENT_STATE_HELD",
     ]

@@ -102,15 +102,11 @@ async def test_signer_is_read_as_the_domain_wants_it(owner: AsyncConnection) -> 
     ]
 
 
-async def test_policy_is_read_by_version_and_as_it_is_in_force(owner: AsyncConnection) -> None:
-    tiers = (await authority.load_newest_policies(owner, ["wutong"]))["wutong"].tiers
+async def test_policy_is_read_by_version(owner: AsyncConnection) -> None:
+    first = ("wutong", 1)
+    tiers = (await authority.load_policies(owner, [first]))[first].tiers
     assert [tier.slots for tier in tiers] == [SLOTS]
     await funds.set_policy(owner, "wutong", tiers, read_version=1, now=NOW)
-    newest = await authority.load_newest_policies(owner, ["wutong", "jinjiang"])
-    assert {fund_id: policy.version for fund_id, policy in newest.items()} == {
-        "wutong": 2,
-        "jinjiang": 1,
-    }
     assert set(await authority.load_policies(owner, [("wutong", 1), ("wutong", 2)])) == {
         ("wutong", 1),
         ("wutong", 2),
@@ -122,7 +118,6 @@ async def test_what_is_not_there_is_missing(owner: AsyncConnection) -> None:
         await authority.load_person(owner, "anju", "nobody")
     assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
     assert await authority.load_keys(owner, ["0" * 64]) == {}
-    assert await authority.load_newest_policies(owner, ["nowhere"]) == {}
     assert await authority.load_policies(owner, [("wutong", 9)]) == {}
 
 

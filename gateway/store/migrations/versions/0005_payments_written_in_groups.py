@@ -9,6 +9,34 @@ down_revision = "0004"
 _EVERYTHING = "current_setting('xinyi.party', true) = '*'"
 # Several parties, with commas between, where their calls are written together.
 _MINE = "ANY (string_to_array(current_setting('xinyi.party', true), ','))"
+_BY_FUND = (
+    "balance_proofs",
+    "bank_accounts",
+    "bank_entries",
+    "batch_envelopes",
+    "batches",
+    "books",
+    "budget_lines",
+    "case_events",
+    "case_members",
+    "cases",
+    "disclosed_lines",
+    "entries",
+    "inquiries",
+    "matches",
+    "payment_events",
+    "payment_signatures",
+    "payments",
+    "postings",
+    "resends",
+    "resolution_members",
+    "resolutions",
+    "signing_policies",
+    "statements",
+    "transmission_payments",
+    "transmissions",
+    "vouchers",
+)
 _REGISTER = ("parties", "persons", "certificates", "public_keys", "mandates")
 
 
@@ -42,27 +70,34 @@ def _sign_batches() -> None:
     op.execute("GRANT SELECT, INSERT ON batch_envelopes TO xinyi_app")
     op.execute("ALTER TABLE batch_envelopes ENABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE batch_envelopes FORCE ROW LEVEL SECURITY")
-    rule = f"{_EVERYTHING} OR fund_id IN (SELECT f.fund_id FROM funds f)"
-    op.execute(f"CREATE POLICY own_estates ON batch_envelopes USING ({rule}) WITH CHECK ({rule})")
+    op.execute(f"CREATE POLICY own_estates ON batch_envelopes USING ({_EVERYTHING})")
 
 
 def _widen_scopes() -> None:
-    """The policies that name the calling party let a group of parties in; the others follow."""
-    own_estates = (
-        f"{_EVERYTHING} OR estate_id IN (SELECT a.estate_id FROM appointments a"
-        f" WHERE a.party_id = {_MINE} AND a.ended_at IS NULL)"
-    )
+    """Policies let a group of parties in, and look at the rows at hand instead of at all funds.
+
+    As a list (``fund_id IN (SELECT …)``) the caller's funds were read whole by every statement:
+    100 ms a statement at 20,000 funds. As EXISTS it is one look into an index where rows are few,
+    and the list where they are many.
+    """
     own_party = f"{_EVERYTHING} OR party_id = {_MINE}"
-    for table in ("estates", "funds"):
-        op.execute(
-            f"ALTER POLICY own_estates ON {table} USING ({own_estates}) WITH CHECK ({own_estates})"
-        )
     op.execute(f"ALTER POLICY own_estates ON appointments USING ({own_party})")
-    op.execute(f"ALTER POLICY own_estates ON requests USING ({own_party}) WITH CHECK ({own_party})")
+    _alter("own_estates", "requests", own_party)
     for table in _REGISTER:
-        op.execute(
-            f"ALTER POLICY own_party ON {table} USING ({own_party}) WITH CHECK ({own_party})"
+        _alter("own_party", table, own_party)
+    for table in ("estates", "funds"):
+        appointed = (
+            f"SELECT FROM appointments a WHERE a.estate_id = {table}.estate_id"
+            f" AND a.party_id = {_MINE} AND a.ended_at IS NULL"
         )
+        _alter("own_estates", table, f"{_EVERYTHING} OR EXISTS ({appointed})")
+    for table in _BY_FUND:
+        own_fund = f"SELECT FROM funds f WHERE f.fund_id = {table}.fund_id"
+        _alter("own_estates", table, f"{_EVERYTHING} OR EXISTS ({own_fund})")
+
+
+def _alter(policy: str, table: str, rule: str) -> None:
+    op.execute(f"ALTER POLICY {policy} ON {table} USING ({rule}) WITH CHECK ({rule})")
 
 
 def _show_appointments() -> None:
