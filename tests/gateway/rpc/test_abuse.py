@@ -212,7 +212,7 @@ async def test_slow_reader_that_reads_on_is_told(
     await asyncio.sleep(1)
 
     async def read_on() -> None:
-        async for _ in calls:
+        while await calls.read() is not grpc.aio.EOF:
             pass
 
     assert (await refusal(read_on())).reason == "LIMIT_EXCEEDED"
