@@ -24,7 +24,7 @@ from tests.gateway.support import NOW, TODAY, request_id
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_PLAIN: Final = ("x", "CNY", "0" * 12, "0" * 64, "x" * 64, "zh", "0-0", "6222")
+_PLAIN: Final = ("x", "CNY", "0" * 12, "0" * 64, "x" * 64, "zh", "0-0", "6222", "2026-11")
 """Texts that are no names, for fields with a rule of their own."""
 
 _NUMBERS: Final = {
