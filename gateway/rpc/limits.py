@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
+
 from gateway.domain.errors import GatewayError, Kind, Reason
 
 if TYPE_CHECKING:
@@ -201,12 +203,15 @@ async def written(context: Any, answer: object) -> None:  # noqa: ANN401 - gRPC'
 
     Raises:
         GatewayError: LIMIT_EXCEEDED for a reader that is too slow.
+        asyncio.CancelledError: for one that has gone, whom nobody can tell anything any more.
     """
     try:
         async with asyncio.timeout(WRITE_S):
             await context.write(answer)
     except TimeoutError:
         raise _too_slow("reads") from None
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 async def read(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

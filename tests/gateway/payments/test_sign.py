@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 from xinyi.v1 import payment_service_pb2 as pb
 
 from gateway.domain.envelope import Envelope, Signature, pae, sign, to_json
@@ -308,8 +309,10 @@ async def test_a_signature_swapped_in_the_database_releases_nothing(desk: Desk) 
 
 async def _as_owner(desk: Desk, statement: str, **values: object) -> None:
     """Past the application's rights, as somebody who has the database."""
-    async with desk.store.engine.begin() as conn:
+    owner = create_async_engine(desk.store.engine.url.set(username="postgres"))
+    async with owner.begin() as conn:
         await conn.execute(sa.text(statement), values)
+    await owner.dispose()
 
 
 # --- time, state, policy ----------------------------------------------------------------------

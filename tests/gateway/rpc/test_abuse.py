@@ -18,6 +18,7 @@ import grpc
 import h2.config
 import h2.connection
 import pytest
+import structlog
 from google.rpc import error_details_pb2  # type: ignore[import-untyped] # it ships no stubs
 from grpc_status import rpc_status
 from xinyi.v1 import bank_service_pb2 as bank
@@ -212,10 +213,29 @@ async def test_slow_reader_that_reads_on_is_told(
     await asyncio.sleep(1)
 
     async def read_on() -> None:
-        async for _ in calls:
+        while await calls.read() is not grpc.aio.EOF:
             pass
 
     assert (await refusal(read_on())).reason == "LIMIT_EXCEEDED"
+
+
+async def test_reader_that_goes_away_in_the_middle_is_no_defect(opens: Any) -> None:
+    house = await opens()
+    firm = await house.callers.as_(FIRM)
+    request = disclosure.GetVoucherRequest(name=await _upload(firm))
+    with structlog.testing.capture_logs() as log:
+        for _ in range(3):
+            calls = firm.disclosure.GetVoucher(request)
+            await calls.read()
+            await asyncio.sleep(0.2)
+            calls.cancel()
+        for _ in range(600):
+            ended = [line["code"] for line in log if line["event"] == "call"]
+            if len(ended) == 3:
+                break
+            await asyncio.sleep(0.05)
+    assert ended == ["CANCELLED"] * 3
+    assert [line for line in log if line["event"] == "call_broken"] == []
 
 
 async def test_slow_sender_is_ended(opens: Any, monkeypatch: pytest.MonkeyPatch) -> None:

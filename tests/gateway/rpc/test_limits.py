@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +102,12 @@ def test_only_so_many_parties_are_remembered_but_none_that_is_calling(
             _calls(parties, f"p{number}")
         assert len(parties._accounts) <= 3
         assert parties._accounts["anju"].watches == 1
+
+
+async def test_reader_that_has_gone_is_no_defect() -> None:
+    class Gone:
+        async def write(self, _answer: object) -> None:
+            raise grpc.aio.InternalError("the call has ended")
+
+    with pytest.raises(asyncio.CancelledError):
+        await limits.written(Gone(), b"")
