@@ -46,14 +46,18 @@ class Site:
     pki: Pki
     clock: StillClock = field(default_factory=StillClock)
 
-    def xinyi(self, *words: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def environment(self) -> dict[str, str]:
         own = {
             "XINYI_DATABASE_URL": self.url,
             "XINYI_DATA_DIR": str(self.settings.data_dir),
             "LANG": "en_US.UTF-8",
         }
+        return {**os.environ, **own}
+
+    def xinyi(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - our own command
-            [XINYI, *words], capture_output=True, text=True, check=False, env={**os.environ, **own}
+            [XINYI, *words], capture_output=True, text=True, check=False, env=self.environment
         )
 
     async def done(self, *words: str) -> str:
@@ -269,3 +273,20 @@ async def test_the_server_keeps_its_log_for_a_backup_until_told_otherwise(story:
     await site.done("backup", "end")
     await site.done("backup", "end")
     assert await slots() == 0
+
+
+async def test_the_log_is_carried_until_it_is_stopped(story: Story) -> None:
+    site = story.site
+    out = site.place / "other"
+    carrying = subprocess.Popen(  # noqa: S603, ASYNC220 - our own command
+        [XINYI, "backup", "log", "--out", str(out)], env=site.environment, stderr=subprocess.PIPE
+    )
+    for _ in range(600):
+        if any((out / "wal").glob("*.partial")):
+            break
+        await asyncio.sleep(0.1)
+    carrying.terminate()
+    _, told = await asyncio.to_thread(carrying.communicate)
+    assert carrying.returncode == 0, told
+    assert any((out / "wal").glob("*.partial"))
+    await site.done("backup", "end")
