@@ -264,7 +264,10 @@ async def test_one_anchor_of_several_is_enough(site: Site, place: str) -> None:
         assert (await refusal(desk.submit())).reason == "HISTORY_LOST"
 
 
-async def test_a_log_that_is_cut_under_a_running_gateway_stops_it(site: Site) -> None:
+@pytest.mark.parametrize("anchors_too", [False, True])
+async def test_a_log_that_is_cut_under_a_running_gateway_stops_it(
+    site: Site, anchors_too: bool
+) -> None:
     async with site.gateway(site.name) as desk:
         await desk.upload()
         queued = await desk.released(2_000)
@@ -272,10 +275,15 @@ async def test_a_log_that_is_cut_under_a_running_gateway_stops_it(site: Site) ->
         async with desk.store.engine.begin() as conn:
             await conn.execute(sa.text("SET LOCAL session_replication_role = replica"))
             await conn.execute(sa.text("DELETE FROM audit_links WHERE sequence > 1"))
+        if anchors_too:
+            for place in (site.settings.data_dir, *site.settings.anchor_dirs):
+                (place / anchor.FILE_NAME).unlink()
         await desk.gateway.work()
         assert await desk.state(queued) == "RELEASED"
         assert not (site.settings.banks_dir / "demo" / "out").exists()
         assert (await refusal(desk.submit())).reason == "HISTORY_LOST"
+        await desk.gateway.keeper.keep()
+        assert desk.gateway.keeper.lost
 
 
 async def test_where_no_place_can_keep_the_anchor_nothing_is_sent(
