@@ -21,7 +21,6 @@ def serve() -> None:
     """Run the gateway until it is stopped; settings are XINYI_… variables or a .env file."""
     # Only the gateway's own process loads the server and its database.
     from gateway.app import prepare_database  # noqa: PLC0415 - as said above
-    from gateway.audit.anchor import AnchorError  # noqa: PLC0415 - as said above
     from gateway.cases.policy import PolicyError  # noqa: PLC0415 - as said above
     from reconciliation.engines import EngineError  # noqa: PLC0415 - as said above
     from reconciliation.rules import RulesError  # noqa: PLC0415 - as said above
@@ -35,8 +34,6 @@ def serve() -> None:
                 runner.run(_until_stopped(settings, database_url))
             except (RulesError, EngineError, PolicyError) as error:
                 raise Complaint(str(error), "对账规则、计算引擎或差异处理规定不可用") from None
-            except AnchorError as error:
-                raise Complaint(str(error), "锚点文件无法读取，不能证明数据库完整") from None
 
 
 def demo(

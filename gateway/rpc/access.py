@@ -170,19 +170,18 @@ def admit(method: str, roles: frozenset[Role]) -> None:
         raise denied(Reason.ROLE_NOT_ALLOWED, f"no role of yours may call {method}", method=method)
 
 
-HELD_SERVICES: Final = frozenset(
-    f"xinyi.v1.{name}"
+_OF_MONEY: Final = tuple(
+    f"/xinyi.v1.{name}/"
     for name in ("PaymentService", "LedgerService", "BankService", "ReconciliationService")
 )
-"""What moves money or changes the books."""
 
 
 def is_held(method: str) -> bool:
     """Whether nobody may call the method while the database lacks what was anchored.
 
-    That is whatever would build on top of what is lost, and the files for a bank. Reads go on, and
-    so does the register: keys can be revoked, and who has to acknowledge the loss can be registered
-    again.
+    That is whatever would move money or change the books on top of what is lost, and the files for
+    a bank. Reads go on, and so does the register: keys can be revoked, and who has to acknowledge
+    the loss can be registered again.
     """
-    _, service, name = method.split("/")
-    return service in HELD_SERVICES and (changes(method) or name == "GetTransmissionFile")
+    hands_out = method.endswith("/GetTransmissionFile")
+    return method.startswith(_OF_MONEY) and (changes(method) or hands_out)

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 from google.rpc import status_pb2  # type: ignore[import-untyped] # it ships no stubs
 
+from gateway.audit.entry import OK
 from gateway.audit.log import append
 from gateway.domain.errors import GatewayError, Kind, Reason, invalid
-from gateway.rpc.errors import StoredRefusal, to_status
-from gateway.rpc.trail import current_trail
+from gateway.rpc.errors import CODES, StoredRefusal, to_status
+from gateway.rpc.trail import current_trail, resource_in
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ async def once_for(
     work: Callable[[AsyncConnection], Awaitable[_Response]],
 ) -> _Response:
     """`once` for streams: the caller of this names the method and digests the whole content."""
-    use, trail = _Use(caller.party_id, request_id, method, content_digest), current_trail()
+    use = _Use(caller.party_id, request_id, method, content_digest)
     async with store.transaction(caller.scope) as conn:
         await conn.execute(_LOCK, {"party": use.party_id, "request": use.request_id})
         stored = await _stored(conn, use)
@@ -116,9 +117,8 @@ async def once_for(
             return response_type.FromString(stored)
         outcome = await _attempt(conn, work)
         await _store(conn, use, outcome)
-        # The audit log has the call if, and only if, its outcome is kept.
-        await append(conn, [trail.ended(outcome)])
-    trail.is_recorded = True
+        await _record(conn, outcome)
+    current_trail().is_recorded = True
     # The refusal must be on disk before it is told: so it is raised behind the commit.
     if isinstance(outcome, GatewayError):
         raise outcome
@@ -174,3 +174,13 @@ async def _store(conn: AsyncConnection, use: _Use, outcome: Message | GatewayErr
             **{column: message.SerializeToString(deterministic=True)},
         )
     )
+
+
+async def _record(conn: AsyncConnection, outcome: Message | GatewayError) -> None:
+    """The audit log has the call if, and only if, its outcome is kept."""
+    trail = current_trail()
+    if isinstance(outcome, GatewayError):
+        entry = trail.entry(CODES[outcome.kind].name, outcome.reason)
+    else:
+        entry = trail.entry(OK, "", resource_in(outcome))
+    await append(conn, [entry])

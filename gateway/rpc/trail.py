@@ -1,7 +1,7 @@
 """What the audit log is told of a call, gathered while it runs.
 
 A call that changes something is written in the transaction of its change: `gateway.rpc.once` does
-so, and whoever commits for several calls at once has to (`Trail.ended`, then `is_recorded` behind
+so, and whoever commits for several calls at once has to (`Trail.entry`, then `is_recorded` behind
 the commit). Everything else that is worth
 an entry is noted when the call ends: refusals of what would change something, calls that were
 denied, did not authenticate or asked for what is not theirs to see, and reads that hand out files
@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 from grpc import StatusCode
 
 from gateway.audit.entry import OK, UNCHANGED, Entry, bounded
-from gateway.domain.errors import GatewayError
-from gateway.rpc.errors import CODES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -118,12 +116,6 @@ class Trail:
             code=code,
             reason=reason,
         )
-
-    def ended(self, outcome: Message | GatewayError) -> Entry:
-        """The entry of this call with what became of it: its answer, or why it was refused."""
-        if isinstance(outcome, GatewayError):
-            return self.entry(CODES[outcome.kind].name, outcome.reason)
-        return self.entry(OK, "", resource_in(outcome))
 
     def entry_after(self, code: str, reason: str) -> Entry | None:
         """What is to be noted when the call has ended; None where nothing is."""
