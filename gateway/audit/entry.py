@@ -80,10 +80,9 @@ class Entry:
     def content(self) -> bytes:
         """The canonical bytes: JSON of all fields, which RFC 8785 would write the same."""
         values = {name: getattr(self, name) for name in _NAMES}
-        values["at"] = self.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        return json.dumps(
-            values, ensure_ascii=False, sort_keys=True, separators=(",", ":")
-        ).encode()
+        at = self.at if self.at.tzinfo is UTC else self.at.astimezone(UTC)
+        values["at"] = at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        return _ENCODER.encode(values).encode()
 
     @property
     def digest(self) -> bytes:
@@ -91,7 +90,8 @@ class Entry:
         return sha256(self.content).digest()
 
 
-_NAMES: Final = tuple(field.name for field in fields(Entry))
+_NAMES: Final = tuple(sorted(field.name for field in fields(Entry)))
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def by_gateway(deed: Deed, now: datetime, resource: str = "", *, digest: str = "") -> Entry:

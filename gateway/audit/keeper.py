@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.audit.chain import Head
     from gateway.clock import Clock
     from gateway.store import Store
 
@@ -55,7 +56,7 @@ class Keeper:
         self._store = store
         self._places = tuple(places)
         self._clock = clock
-        self._anchored = GENESIS
+        self._last: Anchor | None = None
         self._kept = True
         self._one_at_a_time = asyncio.Lock()
         self.lost: tuple[Anchor, ...] = ()
@@ -79,17 +80,19 @@ class Keeper:
     async def look(self) -> None:
         """Compares every anchor with the database, as at the start.
 
+        One that this process wrote or missed before counts also where its file is gone since.
+
         Raises:
             AnchorError: an anchor cannot be read.
         """
-        found = await asyncio.to_thread(self._read)
+        remembered = [self._last] if self._last else []
+        found = {*await asyncio.to_thread(self._read), *remembered, *self.lost}
         async with self._store.transaction(GATEWAY) as conn:
-            lost = await missing(conn, found)
+            lost = await missing(conn, sorted(found, key=lambda each: each.head.sequence))
             if not found and await head_of(conn) != GENESIS:
                 log.warning("anchor_missing", places=len(self._places))
         if lost:
             log.error("history_lost", anchored=[anchor.head.sequence for anchor in lost])
-            self._anchored = GENESIS
         elif self.lost:
             await asyncio.to_thread(self._set_aside)
         self.lost = lost
@@ -134,19 +137,23 @@ class Keeper:
             await conn.execute(_ONE_WRITER)
             head = await head_of(conn)
             if head != self._anchored or not self._kept:
-                self._kept = await asyncio.to_thread(self._write, Anchor(head, self._clock()))
-                self._anchored = head
+                self._last = Anchor(head, self._clock())
+                self._kept = await asyncio.to_thread(self._write, self._last)
 
-    def _read(self) -> list[Anchor]:
-        found = []
+    @property
+    def _anchored(self) -> Head:
+        return self._last.head if self._last else GENESIS
+
+    def _read(self) -> set[Anchor]:
+        found = set()
         for place in self._places:
             try:
                 anchor = anchors.read(place)
             except OSError as error:
                 log.error("anchor_not_read", place=str(place), error=type(error).__name__)  # noqa: TRY400 - a place that is away is no defect
                 continue
-            if anchor is not None and anchor not in found:
-                found.append(anchor)
+            if anchor is not None:
+                found.add(anchor)
         return found
 
     def _write(self, anchor: Anchor) -> bool:

@@ -51,15 +51,13 @@ def carry(
         say(f"日志已保存至 {server.log_position}", f"the log is kept up to {server.log_position}")
         return
     say(f"正在持续保存日志到 {log}，按 Ctrl-C 停止", f"carrying the log to {log}; Ctrl-C stops it")
-    running = subprocess.Popen(  # noqa: S603 - PostgreSQL's own, arguments of ours
+    with subprocess.Popen(  # noqa: S603 - PostgreSQL's own, arguments of ours
         [tools.directory / "pg_receivewal", *options, "--synchronous"]
-    )
-    try:
+    ) as running:
+        for stop in (signal.SIGINT, signal.SIGTERM):
+            # It ends when what it has is on disk; then so do we.
+            signal.signal(stop, lambda *_: running.send_signal(signal.SIGINT))
         status = running.wait()
-    except BaseException:
-        running.send_signal(signal.SIGINT)
-        running.wait()
-        raise
     if status:
         raise BackupError("pg_receivewal ended", "pg_receivewal 已退出")
 

@@ -87,21 +87,17 @@ def _verify(screen: Screen) -> int | None:
 
     Exit status: 0 whole, 1 broken (the first wrong entry is named), 2 it could not be done.
     """
-    from gateway.audit.anchor import AnchorError  # noqa: PLC0415 - only here the database is loaded
-
-    try:
-        verdict = asyncio.run(_verdict(Settings()))
-    except AnchorError as error:
-        raise Complaint(str(error), "锚点文件无法读取") from None
+    verdict = asyncio.run(_verdict(Settings()))
     _show(screen, verdict)
     return None if verdict.fault is None else MISMATCH
 
 
 async def _verdict(settings: Settings) -> "Verdict":
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - as above
+    # Only here the database is loaded.
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - as said above
 
-    from gateway.audit.verify import verify  # noqa: PLC0415 - as above
-    from gateway.store import open_store  # noqa: PLC0415 - as above
+    from gateway.audit.verify import verify  # noqa: PLC0415 - as said above
+    from gateway.store import open_store  # noqa: PLC0415 - as said above
 
     store = open_store(await asyncio.to_thread(existing_database, settings), pool_size=1)
 

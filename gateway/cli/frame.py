@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 import typer
 from pydantic import ValidationError
 
+from gateway.audit.anchor import AnchorError
 from gateway.cli.labels import blockers
 from gateway.cli.screen import Screen, print_error
 from gateway.cli.status import FAILURE
@@ -159,6 +160,8 @@ def failures() -> Iterator[None]:
         _fail(str(complaint), complaint.details)
     except ProfileError as error:
         _fail(f"{error} / 身份目录不可用", ())
+    except AnchorError as error:
+        _fail(f"{error} / 锚点无法读取，不能证明数据库完整", ())
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
         named = [f"XINYI_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in wrong]

@@ -181,7 +181,7 @@ class Nights:
             await self._audit(conn, Deed.NIGHT_ENDED, begun.lease)
 
     async def _audit(self, conn: AsyncConnection, deed: Deed, lease: Lease) -> None:
-        await append(conn, [by_gateway(deed, self.clock(), f"runs/{lease.run_id}")])
+        await append(conn, [by_gateway(deed, self.clock(), f"reconciliationRuns/{lease.run_id}")])
 
     def _keep(self, begun: _Begun, day: date) -> Manifest:
         return snapshot.keep(

@@ -26,6 +26,7 @@ from gateway.store import embedded, schema
 from gateway.store import tables as t
 from tests.gateway.conftest import TlsSettings, _seed
 from tests.gateway.payments.desk import Desk, ask, check_conserved
+from tests.gateway.recovery.test_rollback import rollback
 from tests.gateway.support import OPERATOR, Callers, Pki, StillClock, refusal
 
 if TYPE_CHECKING:
@@ -39,24 +40,24 @@ class Site:
     """A place with a database of its own, a gateway over it, and the command."""
 
     place: Path
+    kept: Path
     url: str
     settings: Settings
     pki: Pki
     clock: StillClock = field(default_factory=StillClock)
 
     @property
-    def kept(self) -> Path:
-        """The backup directory."""
-        return self.place / "kept"
-
-    def xinyi(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def environment(self) -> dict[str, str]:
         own = {
             "XINYI_DATABASE_URL": self.url,
             "XINYI_DATA_DIR": str(self.settings.data_dir),
             "LANG": "en_US.UTF-8",
         }
+        return {**os.environ, **own}
+
+    def xinyi(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - our own command
-            [XINYI, *words], capture_output=True, text=True, check=False, env={**os.environ, **own}
+            [XINYI, *words], capture_output=True, text=True, check=False, env=self.environment
         )
 
     async def done(self, *words: str) -> str:
@@ -83,37 +84,18 @@ class Site:
         return moment.astimezone(UTC)  # type: ignore[no-any-return]
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    # A path of its own, because a socket's path may have no more than 107 bytes.
-    directory = Path(tempfile.mkdtemp(prefix="xinyi-bk-"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture
-async def site(place: Path, pki: Pki, tls_settings: TlsSettings) -> Site:
-    near, far = place / "near", place / "far"
-    near.mkdir()
-    far.mkdir()
-    url = await asyncio.to_thread(embedded.start, near / "postgres")
-    await asyncio.to_thread(schema.upgrade, url)
-    await _seed(url, pki)
-    settings = Settings(listen="127.0.0.1:0", data_dir=near, anchor_dirs=(far,), **tls_settings)
-    return Site(place, url, settings, pki)
-
-
 @dataclass(frozen=True, slots=True)
 class Story:
     """Payments before the backup, between it and a moment, and after that moment."""
 
+    site: Site
     before: str
     between: str
     after: str
     moment: datetime
 
 
-async def live(site: Site) -> Story:
+async def _live(site: Site) -> Story:
     async with site.gateway() as desk:
         await desk.upload()
         await site.done("backup", "log", "--once", "--out", str(site.kept))
@@ -126,7 +108,40 @@ async def live(site: Site) -> Story:
         after = await desk.released(3_000)
         await desk.gateway.work()
         await site.done("backup", "log", "--once", "--out", str(site.kept))
-    return Story(before, between, after, moment)
+    return Story(site, before, between, after, moment)
+
+
+@pytest.fixture(scope="module")
+def lived(pki: Pki, tls_settings: TlsSettings) -> Iterator[Story]:
+    """The one life of this module; the tests restore it, each into a place of its own."""
+    # A path of its own, because a socket's path may have no more than 107 bytes.
+    place = Path(tempfile.mkdtemp(prefix="xinyi-bk-"))
+    near, far = place / "near", place / "far"
+    near.mkdir()
+    far.mkdir()
+    url = embedded.start(near / "postgres")
+    schema.upgrade(url)
+    settings = Settings(listen="127.0.0.1:0", data_dir=near, anchor_dirs=(far,), **tls_settings)
+    site = Site(place, place / "kept", url, settings, pki)
+
+    async def begin() -> Story:
+        await _seed(url, pki)
+        return await _live(site)
+
+    yield asyncio.run(begin())
+    shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def story(lived: Story) -> Iterator[Story]:
+    """The same with backups and a far anchor that a test may spoil."""
+    place = Path(tempfile.mkdtemp(prefix="xinyi-bk-"))
+    shutil.copytree(lived.site.kept, place / "kept")
+    shutil.copytree(lived.site.place / "far", place / "far")
+    settings = lived.site.settings.model_copy(update={"anchor_dirs": (place / "far",)})
+    site = replace(lived.site, place=place, kept=place / "kept", settings=settings)
+    yield replace(lived, site=site)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 async def known(desk: Desk) -> set[str]:
@@ -134,8 +149,8 @@ async def known(desk: Desk) -> set[str]:
     return {f"funds/{row.fund_id}/payments/{row.payment_id}" for row in rows}
 
 
-async def test_exactly_what_was_done_up_to_a_moment_is_there_again(site: Site) -> None:
-    story = await live(site)
+async def test_exactly_what_was_done_up_to_a_moment_is_there_again(story: Story) -> None:
+    site = story.site
     new = site.place / "new"
     at = story.moment.isoformat()
     await site.done("restore", "--from", str(site.kept), "--to", str(new), "--at", at)
@@ -154,8 +169,8 @@ async def test_exactly_what_was_done_up_to_a_moment_is_there_again(site: Site) -
         assert "gateway.Restored" in {row.method for row in entries}
 
 
-async def test_without_a_moment_everything_is_there_again(site: Site) -> None:
-    story = await live(site)
+async def test_without_a_moment_everything_is_there_again(story: Story) -> None:
+    site = story.site
     new = site.place / "new"
     await site.done("restore", "--from", str(site.kept), "--to", str(new))
     url = await asyncio.to_thread(embedded.start, new / "postgres")
@@ -167,25 +182,23 @@ async def test_without_a_moment_everything_is_there_again(site: Site) -> None:
         assert len(kept) == 1
 
 
-async def test_the_old_data_directory_tells_more_than_the_backup(site: Site) -> None:
-    story = await live(site)
+async def test_the_old_data_directory_tells_more_than_the_backup(story: Story) -> None:
+    site = story.site
     new, old = site.place / "new", site.settings.data_dir
     at = story.moment.isoformat()
-    (site.place / "far" / "anchor.json").unlink()
+    (site.settings.anchor_dirs[0] / "anchor.json").unlink()
     await site.done(
         *("restore", "--from", str(site.kept), "--to", str(new), "--at", at, "--files", str(old))
     )
     url = await asyncio.to_thread(embedded.start, new / "postgres")
     async with site.gateway(url, new) as desk:
-        from tests.gateway.recovery.test_rollback import rollback  # noqa: PLC0415 - one helper
-
         lost = await rollback(desk, OPERATOR)
         (payment,) = [payment for file in lost.files for payment in file.payments]
         assert payment.reference == story.after.rpartition("/")[2]
 
 
-async def test_what_cannot_be_restored_is_told_and_nothing_is_overwritten(site: Site) -> None:
-    story = await live(site)
+async def test_what_cannot_be_restored_is_told_and_nothing_is_overwritten(story: Story) -> None:
+    site = story.site
     new = site.place / "new"
     words = ("restore", "--from", str(site.kept), "--to", str(new))
 
@@ -215,8 +228,8 @@ async def test_what_cannot_be_restored_is_told_and_nothing_is_overwritten(site: 
     assert list(new.iterdir()) == []
 
 
-async def test_a_bank_s_file_that_was_changed_in_the_backup_is_found(site: Site) -> None:
-    await live(site)
+async def test_a_bank_s_file_that_was_changed_in_the_backup_is_found(story: Story) -> None:
+    site = story.site
     (copy,) = site.kept.glob("2*/files/banks/demo/audit/*.xml")
     copy.write_bytes(b"another")
     told = site.xinyi("restore", "--from", str(site.kept), "--to", str(site.place / "new"))
@@ -224,10 +237,10 @@ async def test_a_bank_s_file_that_was_changed_in_the_backup_is_found(site: Site)
     assert "is not what was kept" in told.stderr
 
 
-async def test_a_backup_is_told_in_json_and_holds_no_private_key(site: Site) -> None:
-    (site.settings.data_dir / "banks" / "demo").mkdir(parents=True)
+async def test_a_backup_is_told_in_json_and_holds_no_private_key(story: Story) -> None:
+    site = story.site
     (site.settings.data_dir / "banks" / "demo" / "login.key").write_text("secret")
-    told = json.loads(await site.done("backup", "--json", "--out", str(site.kept)))
+    told = json.loads(await site.done("backup", "--json", "--out", str(site.place / "other")))
     _private(Path(told["path"]))
 
 
@@ -237,15 +250,18 @@ def _private(backup: Path) -> None:
     assert backup.stat().st_mode & 0o077 == 0
 
 
-async def test_a_backup_that_fails_leaves_nothing_that_looks_whole(site: Site) -> None:
+async def test_a_backup_that_fails_leaves_nothing_that_looks_whole(story: Story) -> None:
+    site = story.site
     site.url = site.url.replace("/postgres?", "/nothing?")
-    told = site.xinyi("backup", "--out", str(site.kept))
+    told = site.xinyi("backup", "--out", str(site.place / "other"))
     assert told.returncode == 2
     assert "Traceback" not in told.stderr
-    assert not list(site.kept.glob("*"))
+    assert not (site.place / "other").exists()
 
 
-async def test_the_server_keeps_its_log_for_a_backup_until_told_otherwise(site: Site) -> None:
+async def test_the_server_keeps_its_log_for_a_backup_until_told_otherwise(story: Story) -> None:
+    site = story.site
+
     async def slots() -> int:
         conn = await asyncpg.connect(site.url)
         count = await conn.fetchval("SELECT count(*) FROM pg_replication_slots")
@@ -257,3 +273,20 @@ async def test_the_server_keeps_its_log_for_a_backup_until_told_otherwise(site: 
     await site.done("backup", "end")
     await site.done("backup", "end")
     assert await slots() == 0
+
+
+async def test_the_log_is_carried_until_it_is_stopped(story: Story) -> None:
+    site = story.site
+    out = site.place / "other"
+    carrying = subprocess.Popen(  # noqa: S603, ASYNC220 - our own command
+        [XINYI, "backup", "log", "--out", str(out)], env=site.environment, stderr=subprocess.PIPE
+    )
+    for _ in range(600):
+        if any((out / "wal").glob("*.partial")):
+            break
+        await asyncio.sleep(0.1)
+    carrying.terminate()
+    _, told = await asyncio.to_thread(carrying.communicate)
+    assert carrying.returncode == 0, told
+    assert any((out / "wal").glob("*.partial"))
+    await site.done("backup", "end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,9 +16,11 @@ from xinyi.v1 import party_service_pb2 as party
 
 from gateway import app
 from gateway.audit import anchor
+from gateway.audit.anchor import AnchorError
 from gateway.settings import Settings
+from gateway.store import schema
 from gateway.store import tables as t
-from tests.gateway.conftest import TlsSettings, _execute, database
+from tests.gateway.conftest import TlsSettings, _execute, _seed, database
 from tests.gateway.payments.desk import FUND, Desk, ask, check_conserved, open_bank
 from tests.gateway.support import (
     CHECKER,
@@ -261,7 +264,10 @@ async def test_one_anchor_of_several_is_enough(site: Site, place: str) -> None:
         assert (await refusal(desk.submit())).reason == "HISTORY_LOST"
 
 
-async def test_a_log_that_is_cut_under_a_running_gateway_stops_it(site: Site) -> None:
+@pytest.mark.parametrize("anchors_too", [False, True])
+async def test_a_log_that_is_cut_under_a_running_gateway_stops_it(
+    site: Site, anchors_too: bool
+) -> None:
     async with site.gateway(site.name) as desk:
         await desk.upload()
         queued = await desk.released(2_000)
@@ -269,10 +275,15 @@ async def test_a_log_that_is_cut_under_a_running_gateway_stops_it(site: Site) ->
         async with desk.store.engine.begin() as conn:
             await conn.execute(sa.text("SET LOCAL session_replication_role = replica"))
             await conn.execute(sa.text("DELETE FROM audit_links WHERE sequence > 1"))
+        if anchors_too:
+            for place in (site.settings.data_dir, *site.settings.anchor_dirs):
+                (place / anchor.FILE_NAME).unlink()
         await desk.gateway.work()
         assert await desk.state(queued) == "RELEASED"
         assert not (site.settings.banks_dir / "demo" / "out").exists()
         assert (await refusal(desk.submit())).reason == "HISTORY_LOST"
+        await desk.gateway.keeper.keep()
+        assert desk.gateway.keeper.lost
 
 
 async def test_where_no_place_can_keep_the_anchor_nothing_is_sent(
@@ -316,3 +327,39 @@ async def test_what_went_to_the_bank_is_anchored_before(site: Site) -> None:
             patch.setattr("adapters.reach.FolderConnection.submit", watched)
             assert await desk.gateway.work() == 1
         assert seen
+
+
+async def test_over_an_anchor_that_cannot_be_read_no_gateway_starts(site: Site) -> None:
+    (site.settings.anchor_dirs[0] / anchor.FILE_NAME).write_text("{")
+    with pytest.raises(AnchorError, match="far"):
+        async with site.gateway(site.name):
+            pass
+
+
+async def test_a_place_that_is_away_holds_up_nothing(site: Site) -> None:
+    site.settings.anchor_dirs[0].rmdir()
+    async with site.gateway(site.name) as desk:
+        await desk.upload()
+        queued = await desk.released(2_000)
+        assert await desk.gateway.work() == 1
+        assert await desk.state(queued) == "SENT"
+
+
+async def test_new_data_over_an_old_anchor_is_founded_and_acknowledged(
+    site: Site, pki: Pki
+) -> None:
+    """The register is lost with the rest: those who have to acknowledge it are registered anew."""
+    await lose_the_newest_part(site)
+    empty = f"{site.name}_saved"
+    await _execute(site.postgres_url, f"DROP DATABASE {empty}", f"CREATE DATABASE {empty}")
+    url = database(site.postgres_url, empty)
+    await asyncio.to_thread(schema.upgrade, url)
+    await _seed(url, pki)
+    async with site.gateway(empty) as desk:
+        lost = await rollback(desk)
+        assert len(lost.files) == 3
+        assert not any(payment.payment for file in lost.files for payment in file.payments)
+        await acknowledge(desk, OPERATOR)
+        assert (await acknowledge(desk, CHECKER)).complete
+        await desk.upload()
+        assert await desk.released(1_000)
