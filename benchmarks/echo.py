@@ -9,14 +9,19 @@ from typing import Any, Final
 
 import grpc
 import uvloop
-from grpc_health.v1 import health
 from xinyi.v1 import payment_service_pb2 as pb
 
+from gateway.audit.recorder import Recorder
 from gateway.clock import system_clock
 from gateway.domain.party import Role
 from gateway.logs import log_to
+from gateway.observe.meters import Meters
 from gateway.rpc import access
-from gateway.rpc.server import TlsFiles, _credentials, build_server
+from gateway.rpc.edge import Edge
+from gateway.rpc.limits import PartyLimits, Rate
+from gateway.rpc.observe import Metering
+from gateway.rpc.server import build_server
+from gateway.rpc.tls import TlsFiles, server_credentials
 from gateway.settings import Settings
 from gateway.store import open_store
 
@@ -47,11 +52,13 @@ async def _serve(*, bare: bool) -> None:
     if bare:
         server = grpc.aio.server()
         _register(server)
-        server.add_secure_port(settings.listen, _credentials(tls))
+        server.add_secure_port(settings.listen, server_credentials(tls))
     else:
         access.METHODS[PATH] = frozenset(Role)  # type: ignore[index] # the contract has no echo
-        healthy = health.aio.HealthServicer()
-        server, _ = build_server(settings.listen, tls, store, system_clock, [_register], healthy)
+        recorder = Recorder(store, system_clock)
+        limits = PartyLimits(Rate(settings.party_calls_per_s, settings.party_burst))
+        edge = Edge(store, system_clock, limits, recorder, lambda _: None)
+        server, _ = build_server(settings.listen, tls, [Metering(Meters()), edge], [_register])
     await server.start()
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

@@ -92,7 +92,7 @@ async def test_a_change_that_is_undone_leaves_no_entry_of_its_own(
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("gateway.rpc.once._record", broken)
+    monkeypatch.setattr("gateway.rpc.once.record", broken)
     operator = await callers.as_(OPERATOR)
     await failure(operator.parties.CreateParty(create("new")))
     (entry,) = await entries(gateway)

@@ -33,9 +33,9 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     decide = Committer._decide
 
-    async def counted(self: Committer, conn: Any, items: Sequence[Item]) -> Any:
+    async def counted(self: Committer, conn: Any, items: Sequence[Item], recorded: Any) -> Any:
         sizes.append(len(items))
-        return await decide(self, conn, items)
+        return await decide(self, conn, items, recorded)
 
     monkeypatch.setattr(Committer, "_decide", counted)
     return sizes
@@ -110,10 +110,10 @@ async def test_a_call_that_is_given_up_after_it_was_begun_is_answered_under_its_
     begun, go = asyncio.Event(), asyncio.Event()
     decide = Committer._decide
 
-    async def slow(self: Committer, conn: Any, items: Sequence[Item]) -> Any:
+    async def slow(self: Committer, conn: Any, items: Sequence[Item], recorded: Any) -> Any:
         begun.set()
         await go.wait()
-        return await decide(self, conn, items)
+        return await decide(self, conn, items, recorded)
 
     monkeypatch.setattr(Committer, "_decide", slow)
     request = request_id()
