@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,8 +21,10 @@ from gateway.cli.screen import write_data
 from gateway.cli.text import last, to_day
 from gateway.client import MAX_ITEMS, CallRefused, call, collect
 from gateway.disclosure.notice.content import Notice
-from gateway.disclosure.notice.press import FONT_DIRS, FontsError, Press
-from gateway.disclosure.summary import Period
+from gateway.disclosure.period import Period
+
+if TYPE_CHECKING:
+    from gateway.disclosure.notice.press import Press
 
 _NOT_LOGGED = "LINE_NOT_LOGGED"
 
@@ -68,6 +70,13 @@ async def notice(  # noqa: PLR0913 - a notice has this many parts
     first, _, end = period.partition("..")
     order = _Order(first, end or first, url.rstrip("/"), telephone)
     Period.of_months(order.first, order.last)
+    # Only here is the press loaded.
+    from gateway.disclosure.notice.press import (  # noqa: PLC0415 - as said above
+        FONT_DIRS,
+        FontsError,
+        Press,
+    )
+
     try:
         press = Press.with_fonts((fonts,) if fonts else FONT_DIRS)
     except FontsError as error:
@@ -79,14 +88,14 @@ async def notice(  # noqa: PLR0913 - a notice has this many parts
         write_data({"written": [str(path) for path in written]})
 
 
-async def _one(session: Session, press: Press, order: _Order, fund: str, out: Path) -> list[Path]:
+async def _one(session: Session, press: "Press", order: _Order, fund: str, out: Path) -> list[Path]:
     answer = await call(session.stubs.funds.GetFund, GetFundRequest(name=fund))
     _write(out, press.pdf(await _read(session, order, answer.fund)))
     session.screen.say(f"已写入 {out}", f"written to {out}")
     return [out]
 
 
-async def _all(session: Session, press: Press, order: _Order, out: Path) -> list[Path]:
+async def _all(session: Session, press: "Press", order: _Order, out: Path) -> list[Path]:
     answer = await collect(session.stubs.funds.ListFunds, ListFundsRequest(), MAX_ITEMS)
     paths = []
     with Progress(console=Console(stderr=True), transient=True) as progress:

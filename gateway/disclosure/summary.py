@@ -9,64 +9,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from gateway.clock import end_of
 from gateway.disclosure.lines import fund_currency
-from gateway.domain.errors import Reason, invalid
 from gateway.ledger.writer import OPENING_CATEGORY
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.disclosure.period import Period
+
 BOOKS: Final = ("COMMON", "MAINTENANCE")
-MAX_MONTHS: Final = 120
 
 _L = t.disclosed_lines.c
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """Whole months, both ends included.
-
-    Attributes:
-        first: first day of the first month.
-        last: last day of the last month.
-    """
-
-    first: date
-    last: date
-
-    @classmethod
-    def of_months(cls, first: str, last: str) -> Period:
-        """The period from one month to another, written ``2026-10``.
-
-        Raises:
-            GatewayError: FIELD_INVALID.
-        """
-        try:
-            start, end = date.fromisoformat(f"{first}-01"), date.fromisoformat(f"{last}-01")
-        except ValueError:
-            raise invalid(Reason.FIELD_INVALID, "months", "is no month as in 2026-10") from None
-        period = cls(start, _next_month(end) - timedelta(days=1))
-        if not 0 < len(period.months()) <= MAX_MONTHS:
-            message = f"must be 1 to {MAX_MONTHS} months, the first one first"
-            raise invalid(Reason.FIELD_INVALID, "months", message)
-        return period
-
-    def months(self) -> tuple[date, ...]:
-        """The first day of each month."""
-        months, month = list[date](), self.first
-        while month <= self.last and len(months) <= MAX_MONTHS:
-            months.append(month)
-            month = _next_month(month)
-        return tuple(months)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +175,3 @@ def _known(fund_id: str, disclosed_by: date | None) -> list[sa.ColumnElement[boo
     if disclosed_by is not None:
         conditions.append(_L.disclosed_at < end_of(disclosed_by))
     return conditions
-
-
-def _next_month(month: date) -> date:
-    return (month.replace(day=1) + timedelta(days=31)).replace(day=1)

@@ -36,9 +36,6 @@ DURABLE: Final[Mapping[str, frozenset[str]]] = {
 }
 """Values with which what was acknowledged is on disk."""
 
-NOT_FORCED: Final = frozenset({"appointments"})
-"""Guarded against the application, not against its owner: as whom `appointed_parties` looks."""
-
 
 async def examine(conn: AsyncConnection, clock: Clock) -> AsyncIterator[Finding]:
     """Everything that the owner's connection can see, the schema last."""
@@ -234,7 +231,7 @@ async def _application(conn: AsyncConnection) -> Finding:
 
 
 async def _row_security(conn: AsyncConnection) -> Finding:
-    """Whether each table that belongs to funds or parties is guarded by the database itself."""
+    """Whether each table is guarded by the database itself, against its owner too."""
     rows = await conn.execute(
         sa.text(
             "SELECT relname, relrowsecurity AS guarded, relforcerowsecurity AS forced,"
@@ -242,13 +239,8 @@ async def _row_security(conn: AsyncConnection) -> Finding:
             " FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
         )
     )
-    guards = {
-        row.relname
-        for row in rows
-        if row.guarded and row.ruled and (row.forced or row.relname in NOT_FORCED)
-    }
-    owned = {"fund_id", "party_id"}
-    needed = {name for name, table in t.metadata.tables.items() if owned & {*table.c.keys()}}
+    guards = {row.relname for row in rows if row.guarded and row.forced and row.ruled}
+    needed = set(t.metadata.tables)
     bare = ", ".join(sorted(needed - guards))
     if not bare:
         return ok("row_security", f"{len(needed)} 张表", f"{len(needed)} tables")

@@ -18,8 +18,9 @@ from gateway.disclosure.lines import (
     voucher_chunks,
 )
 from gateway.disclosure.masking import mask_account, mask_counterparty
+from gateway.disclosure.period import Period
 from gateway.disclosure.proving import fund_checkpoint, prove_line
-from gateway.disclosure.summary import Period, fund_summary
+from gateway.disclosure.summary import fund_summary
 from gateway.domain.errors import Reason, invalid
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import day, day_of, enum_name, fund_id_of, moment, money, split_name

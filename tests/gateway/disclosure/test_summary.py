@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from xinyi.v1 import disclosure_service_pb2 as pb
 
 from gateway.clock import end_of
-from gateway.disclosure.summary import Period, Sum, fund_summary, summarise
+from gateway.disclosure.period import Period
+from gateway.disclosure.summary import Sum, fund_summary, summarise
 from gateway.domain.errors import GatewayError
 from gateway.domain.party import Role
 from gateway.rpc.convert import day

@@ -34,6 +34,13 @@ READABLE: Final = {
         "mandates",
         "runs",
         "run_shards",
+        # Public by their purpose: numbers, hashes and signatures, nothing of any person.
+        "audit_links",
+        "logs",
+        "log_entries",
+        "log_tiles",
+        "checkpoints",
+        "cosignatures",
     }
 }
 """Tables of which some command is open to every scope: signatures and offices need to read them."""

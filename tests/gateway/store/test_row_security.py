@@ -36,6 +36,8 @@ MAY_CHANGE: Final = {
         "match_id",
         "match_date",
         "taken_minor",
+        # Destroyed where a person's data must go: the public commitment then tells nothing.
+        "salt",
     },
     "entries": set[str](),
     "postings": set[str](),

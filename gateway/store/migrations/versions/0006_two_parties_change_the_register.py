@@ -13,6 +13,8 @@ _MINE = "current_setting('xinyi.party', true)"
 def upgrade() -> None:
     # No password: until its owner sets one, only a server that trusts its socket lets it in.
     op.execute("ALTER ROLE xinyi_app LOGIN")
+    # By which it sees whether the database is of its release.
+    op.execute("GRANT SELECT ON alembic_version TO xinyi_app")
     _answer_by_functions()
     _guard_what_was_open()
     _create_changes()

@@ -126,6 +126,9 @@ def _guard() -> None:
         op.execute(f"CREATE POLICY readable ON {table} FOR SELECT USING (true)")
         op.execute(f"CREATE POLICY added ON {table} FOR INSERT WITH CHECK ({_EVERYTHING})")
     op.execute("GRANT SELECT ON log_position TO xinyi_app")
+    op.execute("ALTER TABLE log_position ENABLE ROW LEVEL SECURITY")
+    op.execute("ALTER TABLE log_position FORCE ROW LEVEL SECURITY")
+    op.execute(f"CREATE POLICY of_gateway ON log_position USING ({_EVERYTHING})")
     for table in ("logs", "log_tiles"):
         op.execute(
             f"CREATE POLICY advanced ON {table} FOR UPDATE"

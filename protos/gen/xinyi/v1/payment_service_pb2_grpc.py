@@ -154,8 +154,8 @@ class PaymentServiceServicer:
         """Adds the caller's signature to many payments of a batch by one envelope, which lists each of them with the
         SHA-256 of its signing_payload. Each is held to the rules as if it were signed alone, and all are signed or none;
         payments to one payee count together for the policy's tiers and the mandates' limits. With the second signature
-        on the last of them the batch is released. Callers, errors: those of SignPayment; of the first payment that is
-        refused.
+        on the last of them the batch is released. Callers: PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER. Errors:
+        those of SignPayment, of the first payment that is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

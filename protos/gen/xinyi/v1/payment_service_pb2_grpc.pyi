@@ -65,8 +65,8 @@ class PaymentServiceStub:
     """Adds the caller's signature to many payments of a batch by one envelope, which lists each of them with the
     SHA-256 of its signing_payload. Each is held to the rules as if it were signed alone, and all are signed or none;
     payments to one payee count together for the policy's tiers and the mandates' limits. With the second signature
-    on the last of them the batch is released. Callers, errors: those of SignPayment; of the first payment that is
-    refused.
+    on the last of them the batch is released. Callers: PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER. Errors:
+    those of SignPayment, of the first payment that is refused.
     """
     PrepareResend: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.PrepareResendRequest, _payment_service_pb2.PrepareResendResponse]
     """Makes the bytes that two persons sign to send again a payment of which its bank never knew: UNKNOWN, past the
@@ -126,8 +126,8 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """Adds the caller's signature to many payments of a batch by one envelope, which lists each of them with the
     SHA-256 of its signing_payload. Each is held to the rules as if it were signed alone, and all are signed or none;
     payments to one payee count together for the policy's tiers and the mandates' limits. With the second signature
-    on the last of them the batch is released. Callers, errors: those of SignPayment; of the first payment that is
-    refused.
+    on the last of them the batch is released. Callers: PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER. Errors:
+    those of SignPayment, of the first payment that is refused.
     """
     PrepareResend: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.PrepareResendRequest, _payment_service_pb2.PrepareResendResponse]  # type: ignore[assignment]
     """Makes the bytes that two persons sign to send again a payment of which its bank never knew: UNKNOWN, past the
@@ -226,8 +226,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds the caller's signature to many payments of a batch by one envelope, which lists each of them with the
         SHA-256 of its signing_payload. Each is held to the rules as if it were signed alone, and all are signed or none;
         payments to one payee count together for the policy's tiers and the mandates' limits. With the second signature
-        on the last of them the batch is released. Callers, errors: those of SignPayment; of the first payment that is
-        refused.
+        on the last of them the batch is released. Callers: PROPERTY_FIRM, OWNERS_COMMITTEE, TRUSTEE_CHECKER. Errors:
+        those of SignPayment, of the first payment that is refused.
         """
 
     @_abc_1.abstractmethod
