@@ -346,7 +346,7 @@ def close_staged(table: str, which: str) -> str:
     """The beginning of a statement that matches lines of many funds, and settles as `settle_lines`.
 
     What follows it has in `settled` (fund_id, line_number) the lines that were not settled before.
-    It is one update, because each further one writes a line and its place in every index again.
+    No line is updated twice: each time would write it, and its place in every index, again.
 
     Args:
         table: a table of the transaction with columns fund_id, line_number, id (the match), and
@@ -355,18 +355,19 @@ def close_staged(table: str, which: str) -> str:
             The parameter `day` is that of the match.
         which: which rows of it, as a condition on `m`.
     """
+    same = """
+        l.fund_id BETWEEN :first AND :last
+            AND l.fund_id = m.fund_id AND l.line_number = m.line_number
+    """
     return f"""
-        WITH closed AS (
+        WITH settled AS (
             UPDATE disclosed_lines l SET match_id = m.id, match_date = :day, settled = true,
-                bank_value_date =
-                    CASE WHEN was.settled THEN was.bank_value_date ELSE m.value_date END
-            FROM {table} m JOIN disclosed_lines was USING (fund_id, line_number)
-            WHERE {which} AND was.fund_id BETWEEN :first AND :last
-                AND l.fund_id = m.fund_id AND l.line_number = m.line_number
-                AND l.fund_id BETWEEN :first AND :last
-            RETURNING l.fund_id, l.line_number, l.book, l.amount_minor, was.settled
-        ), settled AS (
-            SELECT fund_id, line_number, book, amount_minor FROM closed WHERE NOT settled
+                bank_value_date = m.value_date
+            FROM {table} m WHERE {which} AND {same} AND NOT l.settled
+            RETURNING l.fund_id, l.line_number, l.book, l.amount_minor
+        ), confirmed_before AS (
+            UPDATE disclosed_lines l SET match_id = m.id, match_date = :day
+            FROM {table} m WHERE {which} AND {same} AND l.settled
         ), moved AS (
             SELECT fund_id, book,
                 coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0) AS in_minor,
