@@ -35,7 +35,7 @@ from gateway.registry.authority import (
     no_key,
     no_policy,
 )
-from gateway.store import GATEWAY, bulk
+from gateway.store import bulk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from gateway.domain.party import Mandate, Person, PublicKey
     from gateway.domain.policy import SigningPolicy
     from gateway.registry.authority import Ids
-    from gateway.store import Row, Store
+    from gateway.store import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,16 +268,15 @@ async def load_papers(
     )
 
 
-async def verify_ahead(store: Store, envelopes: Sequence[Envelope]) -> None:
-    """Does the arithmetic of signatures before anything is locked, and lets others work meanwhile.
+async def verify_ahead(conn: AsyncConnection, envelopes: Sequence[Envelope]) -> None:
+    """Does the arithmetic of signatures before a fund is locked, and lets others work meanwhile.
 
     Whether one holds is decided later: here it is only made cheap to say.
     """
     wanted = {each.keyid for envelope in envelopes for each in envelope.signatures}
     if not wanted:
         return
-    async with store.transaction(GATEWAY) as conn:
-        keys = await load_keys(conn, wanted)
+    keys = await load_keys(conn, wanted)
     for envelope in envelopes:
         await asyncio.sleep(0)
         found = keys.get(envelope.signatures[0].keyid)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from adapters.reach import Banks
     from gateway.clock import Clock
+    from gateway.domain.envelope import Envelope
     from gateway.payments.docket import Order
     from gateway.payments.group import Done, Outcome
     from gateway.rpc.once import Key, Parser, Use
@@ -92,13 +93,6 @@ class Committer:
         The transaction sees no more than the estates of the parties that call; that each order is
         of the caller's own is decided with it.
         """
-        envelopes = [
-            item.order.envelope
-            for item in items
-            if isinstance(item.order, Signing | BatchSigning)
-            and not isinstance(item.order.envelope, GatewayError)
-        ]
-        await verify_ahead(self.store, envelopes)
         scope = scope_of(item.use.party_id for item in items)
         recorded: list[Trail] = []
         async with self.store.transaction(scope) as conn:
@@ -112,6 +106,7 @@ class Committer:
     ) -> list[Message | Exception]:
         stored = await find(conn, [item.use for item in items])
         fresh = [item for item in items if item.key not in stored]
+        await verify_ahead(conn, _envelopes(fresh))
         terms = Terms(self.environment, self.payment_ttl, self.clock(), self.banks)
         outcomes = await carry_out(conn, [item.order for item in fresh], terms) if fresh else []
         answers = {
@@ -125,6 +120,12 @@ class Committer:
             answers[item.key] if item.key in answers else _again(item, stored[item.key])
             for item in items
         ]
+
+
+def _envelopes(items: Sequence[Item]) -> list[Envelope]:
+    """What these calls sign, as far as it can be read."""
+    orders = [item.order for item in items if isinstance(item.order, Signing | BatchSigning)]
+    return [each.envelope for each in orders if not isinstance(each.envelope, GatewayError)]
 
 
 def _answer(item: Item, outcome: Outcome) -> Message | GatewayError:
