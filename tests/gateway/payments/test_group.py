@@ -135,7 +135,7 @@ async def test_a_dead_writer_fails_its_callers_and_trips_health(
     class Dead(BaseException):
         """Nothing that a writer could get over."""
 
-    async def die(_self: Committer, _conn: Any, _items: Sequence[Item]) -> Any:
+    async def die(_self: Committer, _conn: Any, _items: Sequence[Item], _recorded: Any) -> Any:
         raise Dead
 
     monkeypatch.setattr(Committer, "_decide", die)
