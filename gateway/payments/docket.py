@@ -18,7 +18,7 @@ from gateway.payments.record import event_row, move_all
 from gateway.payments.release import record_releases, spent
 from gateway.payments.resend import load_evidence, record_again
 from gateway.payments.signatures import Papers, load_papers
-from gateway.payments.submit import Means
+from gateway.payments.submit import Ask, Means
 from gateway.registry.authority import load_appointed, load_newest_policies, no_policy
 from gateway.store import bulk
 from gateway.store import tables as t
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from gateway.payments.record import Change
     from gateway.payments.release import Release
     from gateway.payments.resend import Again
-    from gateway.payments.submit import Ask
     from gateway.store import Row
 
 

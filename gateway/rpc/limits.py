@@ -51,6 +51,9 @@ OPTIONS: Final = (
 )
 """Of the server; the age's grace is longer than any call, so that it cuts none off."""
 
+SHARED_OPTIONS: Final = (*OPTIONS[:-1], ("grpc.so_reuseport", 1))
+"""Of the processes that share a port; their parent has made sure that it is theirs."""
+
 # --- of time ----------------------------------------------------------------------------------
 
 MIN_REMAINING_S: Final = 0.1
