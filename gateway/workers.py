@@ -109,6 +109,7 @@ class _Worker:
         self.process.start()
         self.started_at_s = monotonic()
         self.starts += 1
+        log.info("worker_started", worker=self.seat.number, pid=self.process.pid)
 
     @property
     def is_due(self) -> bool:
