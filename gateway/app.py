@@ -77,6 +77,8 @@ _NIGHT_POLL_S: Final = 30.0
 """Pause between two looks whether the night is due."""
 _AUDIT_POLL_S: Final = 1.0
 """Pause between two links of what the audit log has new."""
+_HISTORY_POLL_S: Final = 5.0
+"""Pause between two looks of a process of several whether the database has what was anchored."""
 _CASES_POLL_S: Final = 60.0
 """Pause between two looks which cases have become late."""
 _LOG_POLL_S: Final = 1.0
@@ -281,12 +283,14 @@ async def serve(settings: Settings, database_url: str, seat: Seat | None = None)
         )
         if await gateway.store.login_owns_tables():
             log.warning("database_login_owns_tables", mend="set XINYI_DATABASE_OWNER_URL")
-        async with beside(_repeat(gateway.watch, "audit", gateway.keeper.keep, _AUDIT_POLL_S)):
-            work = partial(_work_between_calls, gateway, settings)
-            if gateway.leases is None:
-                await work()
-            else:
-                await gateway.leases.while_holding(BACKGROUND, work)
+        work = partial(_work_between_calls, gateway, settings)
+        if gateway.leases is None:
+            await work()
+            return
+        # Of those that do no work, each has to know for itself whether the history is whole.
+        looking = _repeat(gateway.watch, "history", gateway.keeper.look, _HISTORY_POLL_S)
+        async with beside(looking):
+            await gateway.leases.while_holding(BACKGROUND, work)
 
 
 async def _work_between_calls(gateway: Gateway, settings: Settings) -> None:
@@ -297,6 +301,7 @@ async def _work_between_calls(gateway: Gateway, settings: Settings) -> None:
     # Apart from each other: a long night holds up no file to a bank.
     whole = partial(_while_whole, gateway.keeper)
     works: tuple[tuple[str, Callable[[], Awaitable[int]], float], ...] = (
+        ("audit", gateway.keeper.keep, _AUDIT_POLL_S),
         ("round", gateway.work, pause_s),
         ("log", whole(gateway.publisher.log_all), _LOG_POLL_S),
         ("witnesses", whole(gateway.publisher.ask_witnesses), _WITNESS_POLL_S),
@@ -309,7 +314,7 @@ async def _work_between_calls(gateway: Gateway, settings: Settings) -> None:
 
 
 async def _repeat(
-    watch: Watch, name: str, work: Callable[[], Awaitable[int]], pause_s: float
+    watch: Watch, name: str, work: Callable[[], Awaitable[object]], pause_s: float
 ) -> None:
     """Works without end; what fails is logged and tried again, and calls go on being answered."""
     while True:

@@ -39,8 +39,9 @@ RENEWAL_S: Final = 1.0
 
 _LOOK_S: Final = 0.2
 
-# One that stands still in the midst of a commit loses its connection, and with it its locks.
+# Who stands still in the midst of a transaction loses its connection, and with it its locks.
 _IDLE_MS: Final = round(LEASE_S * 1000)
+_IMPATIENT: Final = "SELECT set_config('idle_in_transaction_session_timeout', $1, true)"
 
 _RENEW: Final = """
     UPDATE writer_leases SET expires_at = now() + make_interval(secs => $2) WHERE owner = $1
@@ -136,6 +137,7 @@ class Leases:
     async def _look(self) -> None:
         begun_s = monotonic()
         async with self._store.transaction(GATEWAY) as conn:
+            await bulk.fetch(conn, _IMPATIENT, str(_IDLE_MS))
             await bulk.fetch(conn, _RENEW, self.owner, LEASE_S)
             taken = await bulk.fetch(
                 conn,
