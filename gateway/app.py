@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -213,7 +214,8 @@ async def running(
         monitor_port = await stack.enter_async_context(
             watch.published(settings, clock, store, banks)
         )
-        await stack.enter_async_context(writers.running(partial(_trip, watch, set())))
+        on_death = partial(_trip, watch, set()) if shared is None else _end
+        await stack.enter_async_context(writers.running(on_death))
         if shared is not None:
             await stack.enter_async_context(shared.taking_part())
         await server.start()
@@ -240,6 +242,11 @@ async def running(
 def _trip(watch: Watch, telling: set[asyncio.Task[None]]) -> None:
     """Has nobody send calls here any more: what this process cannot write, another one can."""
     telling.add(asyncio.ensure_future(watch.health.leave()))
+
+
+def _end() -> None:
+    """Ends this process in order: another one takes its slots, and its parent starts it anew."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _history_check(keeper: Keeper) -> Check:

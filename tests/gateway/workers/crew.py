@@ -73,6 +73,21 @@ _NOTES: Final = """
 """
 
 
+async def take_notes(owner_url: str) -> None:
+    """From now on the database notes who writes, and who held which slot at that moment."""
+    conn = await asyncpg.connect(owner_url)
+    await conn.execute(_NOTES)
+    await conn.close()
+
+
+async def notes_of(owner_url: str) -> list[str]:
+    """The processes that wrote, in order."""
+    conn = await asyncpg.connect(owner_url)
+    rows = await conn.fetch("SELECT worker FROM notes ORDER BY number")
+    await conn.close()
+    return [row["worker"] for row in rows]
+
+
 @dataclass(slots=True)
 class Crew:
     """The processes and their database.
@@ -106,7 +121,7 @@ class Crew:
                 " VALUES ('before', $1, 'DONE', '', '{}', now())",
                 bank_date(system_clock()) + timedelta(days=1),
             )
-            await conn.execute(_NOTES)
+        await take_notes(self.owner_url)
 
     def start(self) -> None:
         """Starts them and waits until all answer."""
@@ -142,6 +157,12 @@ class Crew:
         assert self._parent is not None
         self._parent.terminate()
         return self._parent.wait(_START_S)
+
+    def lose_parent(self) -> None:
+        """The parent dies without a word."""
+        assert self._parent is not None
+        self._parent.kill()
+        self._parent.wait(_START_S)
 
     def said(self, event: str) -> Iterator[dict[str, Any]]:
         """The lines of this event in the log, of the present life."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -16,6 +16,8 @@ from tests.gateway.support import FIRM, request_id
 from tests.gateway.workers.crew import WORKERS, Line, Load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.gateway.workers.crew import Crew
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -28,6 +30,10 @@ _LOOK_S: Final = 0.1
 async def _until(load: Load, told: int) -> None:
     while len(load.told) < told:  # noqa: ASYNC110 - as the load goes on
         await asyncio.sleep(_LOOK_S)
+
+
+def _living(pids: Iterable[int]) -> set[int]:
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
 
 
 async def _new_holder(crew: Crew, old: int) -> float:
@@ -107,9 +113,16 @@ async def test_all_processes_end_in_order_with_their_parent(crew: Crew) -> None:
 
     assert status == 0
     assert not list(crew.said("worker_killed"))
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    assert not _living(pids)
     (row,) = await crew.rows("SELECT count(*) FROM writer_leases WHERE expires_at > now()")
     assert row["count"] == 0
+    await asyncio.to_thread(crew.start)
+
+
+async def test_processes_whose_parent_was_killed_end_by_themselves(crew: Crew) -> None:
+    pids = crew.pids().values()
+    await asyncio.to_thread(crew.lose_parent)
+    async with asyncio.timeout(60):
+        while _living(pids):  # noqa: ASYNC110 - they are not this process's children
+            await asyncio.sleep(_LOOK_S)
     await asyncio.to_thread(crew.start)
