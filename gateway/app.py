@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from gateway.audit.keeper import Keeper
 from gateway.audit.log import append
 from gateway.audit.recorder import Recorder
 from gateway.bank.inbox import Inbox
+from gateway.beside import beside
 from gateway.cases.ageing import age_cases
 from gateway.cases.policy import CasePolicy, load_policy
 from gateway.clock import system_clock
@@ -36,6 +38,7 @@ from gateway.night.schedule import Schedule
 from gateway.observe.readiness import Check
 from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
+from gateway.payments.leases import BACKGROUND, Leases
 from gateway.payments.outbox import Sender
 from gateway.registry import founding
 from gateway.rpc.access import SERVICES_OF_MONEY, is_held, is_published
@@ -52,6 +55,7 @@ from gateway.rpc.limits import PartyLimits, Rate
 from gateway.rpc.party import PartyServicer
 from gateway.rpc.payment import PaymentServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
+from gateway.rpc.relay import Relay
 from gateway.rpc.server import GRACE_S, build_server
 from gateway.rpc.tls import TlsFiles
 from gateway.store import GATEWAY, Store, application_url, embedded, open_store, schema
@@ -65,14 +69,17 @@ if TYPE_CHECKING:
     import grpc
 
     from gateway.clock import Clock
+    from gateway.payments.leases import Seat
     from gateway.registry.founding import Founder
-    from gateway.rpc.group import PaymentWriters
+    from gateway.rpc.group import Submits
     from gateway.settings import Settings
 
 _NIGHT_POLL_S: Final = 30.0
 """Pause between two looks whether the night is due."""
 _AUDIT_POLL_S: Final = 1.0
 """Pause between two links of what the audit log has new."""
+_HISTORY_POLL_S: Final = 5.0
+"""Pause between two looks of a process of several whether the database has what was anchored."""
 _CASES_POLL_S: Final = 60.0
 """Pause between two looks which cases have become late."""
 _LOG_POLL_S: Final = 1.0
@@ -102,6 +109,7 @@ class Gateway:
         recorder: writes what changed nothing into it.
         watch: what watches it.
         monitor_port: where monitors are answered; None where they are not.
+        leases: what this process may write, among several; None for one that is alone.
     """
 
     store: Store
@@ -116,6 +124,7 @@ class Gateway:
     recorder: Recorder
     watch: Watch
     monitor_port: int | None
+    leases: Leases | None
 
     async def work(self) -> int:
         """One round of what happens between calls; returns how much there was to do.
@@ -165,20 +174,33 @@ def found(settings: Settings, founder: Founder) -> None:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, database_url: str, clock: Clock = system_clock
+    settings: Settings, database_url: str, clock: Clock = system_clock, seat: Seat | None = None
 ) -> AsyncIterator[Gateway]:
-    """A gateway that answers calls inside the block; `Gateway.work` is left to the caller."""
+    """A gateway that answers calls inside the block; `Gateway.work` is left to the caller.
+
+    Args:
+        settings: what it is told.
+        database_url: the database, whose schema is there already.
+        clock: its present moment.
+        seat: its place among several processes on one port; None for one that is alone.
+    """
     async with AsyncExitStack() as stack:
         watch = await stack.enter_async_context(watching(settings, database_url))
-        store, banks = watch.traced(open_store(database_url), _banks(settings))
+        name = f"xinyi-{seat.number}" if seat else "xinyi"
+        store, banks = watch.traced(open_store(database_url, name=name), _banks(settings))
         stack.push_async_callback(store.close)
         nights = _nights(settings, store, clock)
         publisher = _publisher(settings, store, clock)
         keeper = Keeper(store, (settings.data_dir, *settings.anchor_dirs), clock)
         recorder = Recorder(store, clock)
-        committer = Committer(store, clock, banks, settings.environment, settings.payment_ttl)
+        socket = settings.workers_dir.resolve() / f"{seat.number}.sock" if seat else None
+        leases = Leases(store, seat, str(socket)) if seat else None
+        committer = Committer(
+            store, clock, banks, settings.environment, settings.payment_ttl, leases
+        )
         writers = committer.writers()
-        parts = _Parts(store, clock, banks, nights, publisher, keeper, writers)
+        shared = Relay(leases, writers, socket) if leases and socket else None
+        parts = _Parts(store, clock, banks, nights, publisher, keeper, shared or writers)
         rate = Rate(settings.party_calls_per_s, settings.party_burst)
         standing = partial(_require_standing, keeper, publisher)
         edge = Edge(store, clock, PartyLimits(rate), recorder, standing)
@@ -187,6 +209,7 @@ async def running(
             TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca),
             [*watch.interceptors(), edge],
             [*_services(parts, settings), watch.health.register],
+            shared=seat is not None,
         )
         await keeper.look()
         await publisher.look()
@@ -195,7 +218,10 @@ async def running(
         monitor_port = await stack.enter_async_context(
             watch.published(settings, clock, store, banks)
         )
-        await stack.enter_async_context(writers.running(partial(_trip, watch, set())))
+        on_death = partial(_trip, watch, set()) if shared is None else _end
+        await stack.enter_async_context(writers.running(on_death))
+        if shared is not None:
+            await stack.enter_async_context(shared.taking_part())
         await server.start()
         # In this order at the end: nothing is ready, then nothing new is answered.
         stack.push_async_callback(server.stop, GRACE_S)
@@ -213,12 +239,18 @@ async def running(
             recorder,
             watch,
             monitor_port,
+            leases,
         )
 
 
 def _trip(watch: Watch, telling: set[asyncio.Task[None]]) -> None:
     """Has nobody send calls here any more: what this process cannot write, another one can."""
     telling.add(asyncio.ensure_future(watch.health.leave()))
+
+
+def _end() -> None:
+    """Ends this process in order: another one takes its slots, and its parent starts it anew."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _history_check(keeper: Keeper) -> Check:
@@ -263,9 +295,15 @@ async def _recording(recorder: Recorder, keeper: Keeper) -> AsyncIterator[None]:
             log.error("audit_not_ended", cause=causes(error))  # noqa: TRY400 - as in `_repeat`
 
 
-async def serve(settings: Settings, database_url: str) -> None:
-    """Runs a gateway until it is cancelled."""
-    async with running(settings, database_url) as gateway:
+async def serve(settings: Settings, database_url: str, seat: Seat | None = None) -> None:
+    """Runs a gateway until it is cancelled; of several processes one does the work between calls.
+
+    Args:
+        settings: what it is told.
+        database_url: the database, whose schema is there already.
+        seat: its place among several processes on one port; None for one that is alone.
+    """
+    async with running(settings, database_url, seat=seat) as gateway:
         log.info(
             "serving",
             listen=settings.listen,
@@ -274,27 +312,39 @@ async def serve(settings: Settings, database_url: str) -> None:
         )
         if await gateway.store.login_owns_tables():
             log.warning("database_login_owns_tables", mend="set XINYI_DATABASE_OWNER_URL")
-        nights = Schedule(gateway.nights, settings.night_at)
-        policy = _case_policy(settings)
-        pause_s = settings.poll_interval.total_seconds()
-        # Apart from each other: a long night holds up no file to a bank.
-        whole = partial(_while_whole, gateway.keeper)
-        works: tuple[tuple[str, Callable[[], Awaitable[int]], float], ...] = (
-            ("audit", gateway.keeper.keep, _AUDIT_POLL_S),
-            ("round", gateway.work, pause_s),
-            ("log", whole(gateway.publisher.log_all), _LOG_POLL_S),
-            ("scrub", whole(gateway.publisher.scrub), _SCRUB_POLL_S),
-            ("witnesses", whole(gateway.publisher.ask_witnesses), _WITNESS_POLL_S),
-            ("night", whole(nights.run_due), _NIGHT_POLL_S),
-            ("cases", whole(partial(_age, gateway, policy)), _CASES_POLL_S),
-        )
-        async with asyncio.TaskGroup() as all_of_it:
-            for name, work, every_s in works:
-                all_of_it.create_task(_repeat(gateway.watch, name, work, every_s))
+        work = partial(_work_between_calls, gateway, settings)
+        if gateway.leases is None:
+            await work()
+            return
+        # Of those that do no work, each has to know for itself whether the history is whole.
+        looking = _repeat(gateway.watch, "history", gateway.keeper.look, _HISTORY_POLL_S)
+        async with beside(looking):
+            await gateway.leases.while_holding(BACKGROUND, work)
+
+
+async def _work_between_calls(gateway: Gateway, settings: Settings) -> None:
+    """Everything that nobody calls for, without end."""
+    nights = Schedule(gateway.nights, settings.night_at)
+    policy = _case_policy(settings)
+    pause_s = settings.poll_interval.total_seconds()
+    # Apart from each other: a long night holds up no file to a bank.
+    whole = partial(_while_whole, gateway.keeper)
+    works: tuple[tuple[str, Callable[[], Awaitable[int]], float], ...] = (
+        ("audit", gateway.keeper.keep, _AUDIT_POLL_S),
+        ("round", gateway.work, pause_s),
+        ("log", whole(gateway.publisher.log_all), _LOG_POLL_S),
+        ("scrub", whole(gateway.publisher.scrub), _SCRUB_POLL_S),
+        ("witnesses", whole(gateway.publisher.ask_witnesses), _WITNESS_POLL_S),
+        ("night", whole(nights.run_due), _NIGHT_POLL_S),
+        ("cases", whole(partial(_age, gateway, policy)), _CASES_POLL_S),
+    )
+    async with asyncio.TaskGroup() as all_of_it:
+        for name, work, every_s in works:
+            all_of_it.create_task(_repeat(gateway.watch, name, work, every_s))
 
 
 async def _repeat(
-    watch: Watch, name: str, work: Callable[[], Awaitable[int]], pause_s: float
+    watch: Watch, name: str, work: Callable[[], Awaitable[object]], pause_s: float
 ) -> None:
     """Works without end; what fails is logged and tried again, and calls go on being answered."""
     while True:
@@ -360,7 +410,7 @@ class _Parts:
     nights: Nights
     publisher: Publisher
     keeper: Keeper
-    writers: PaymentWriters
+    writers: Submits
 
 
 def _services(parts: _Parts, settings: Settings) -> Sequence[Callable[[grpc.aio.Server], None]]:

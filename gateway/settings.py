@@ -29,6 +29,8 @@ class Settings(BaseSettings):
         database_owner_url: the same database for the login that owns its tables and migrates them
             at the start; empty where `database_url` does both, which is told in the log.
         listen: address and port of the gRPC server.
+        workers: how many processes serve that port together, on this machine; see
+            `gateway.workers`.
         tls_certificate: the server's certificate chain, PEM.
         tls_key: the server's private key, PEM.
         tls_client_ca: certificates that sign the clients', PEM.
@@ -54,7 +56,8 @@ class Settings(BaseSettings):
         poll_interval: pause between two looks at the outbox and at the banks' directories.
         metrics_listen: where metrics, health and readiness are read over plain HTTP, as
             ``host:port`` or a port of the loopback address; empty for nowhere. They name nobody,
-            but whoever reaches them reads them.
+            but whoever reaches them reads them. Of several workers each has a port of its own, the
+            next ones from this.
         otlp_endpoint: of a collector of OpenTelemetry traces, ``http://host:4318``; empty for no
             traces, unless a standard ``OTEL_EXPORTER_OTLP_…ENDPOINT`` variable names one.
         log_level: what is less urgent is not logged.
@@ -68,6 +71,7 @@ class Settings(BaseSettings):
     database_url: str = ""
     database_owner_url: str = ""
     listen: str = "127.0.0.1:50443"
+    workers: int = Field(default=1, ge=1, le=8)
     tls_certificate: Path = Field(default_factory=lambda given: _pki(given, "server.pem"))
     tls_key: Path = Field(default_factory=lambda given: _pki(given, "server.key"))
     tls_client_ca: Path = Field(default_factory=lambda given: _pki(given, "ca.pem"))
@@ -92,6 +96,11 @@ class Settings(BaseSettings):
     otlp_endpoint: str = Field(default="", pattern=r"^(https?://.+)?$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
+
+    @property
+    def workers_dir(self) -> Path:
+        """The sockets between several workers."""
+        return self.data_dir / "workers"
 
     @property
     def nights_dir(self) -> Path:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from gateway.beside import beside
 from gateway.observe.collect import StateCollector
 from gateway.observe.figures import Asked
 from gateway.observe.meters import Meters
@@ -19,7 +20,7 @@ from gateway.rpc.observe import Metering, Tracing
 from gateway.store import Store, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from types import ModuleType
 
     import grpc
@@ -97,7 +98,7 @@ class Watch:
         """
         async with AsyncExitStack() as stack:
             await self.health.look()
-            await stack.enter_async_context(_running(self.health.follow()))
+            await stack.enter_async_context(beside(self.health.follow()))
             port = None
             if settings.metrics_listen:
                 files = {"server": settings.tls_certificate, "client_ca": settings.tls_client_ca}
@@ -134,18 +135,6 @@ def enrichment(settings: Settings) -> Sequence[Processor]:
         WatchError: as `watching`.
     """
     return (_tracing().add_trace_id,) if _wants_traces(settings) else ()
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Works beside the block, and no longer."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _traces(settings: Settings) -> Traces | None:

@@ -18,7 +18,7 @@ from gateway.payments.record import event_row
 from gateway.payments.release import disclose, spent
 from gateway.payments.resend import load_evidence, record_again
 from gateway.payments.signatures import Papers, load_papers
-from gateway.payments.submit import Means
+from gateway.payments.submit import Ask, Means
 from gateway.payments.transmissions import queue
 from gateway.registry.authority import no_policy, policy_of
 from gateway.store import bulk
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from gateway.payments.record import Change
     from gateway.payments.release import Release
     from gateway.payments.resend import Again
-    from gateway.payments.submit import Ask
     from gateway.store import Row
 
 

@@ -2,7 +2,8 @@
 
 A writer takes what waits at that moment, without a timer, commits it at once, and only then answers
 everybody. Alone in the queue, an item waits for nobody; under load a commit serves hundreds. Funds
-are spread over a few writers by their ids, so that each fund has one.
+are spread over a few writers by their ids, so that each fund has one. Of several processes, each
+writes the funds of the slots it holds: `gateway.payments.leases`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from gateway.domain.errors import GatewayError, Kind, Reason
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+SLOTS: Final = 16
+"""Into how many parts funds are divided among processes."""
+
 SHARDS: Final = 2
 """Writers of a process: while one waits for the disk, another decides."""
 
@@ -31,6 +35,12 @@ QUEUE_MAXIMUM: Final = 20_000
 """Payments that wait for one writer; a few seconds' work."""
 
 RETRY_AFTER_MS: Final = 1000
+
+
+def slot_of(fund_id: str) -> int:
+    """The part that a fund belongs to; the same in every process, and for ever."""
+    return crc32(fund_id.encode()) % SLOTS
+
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +132,7 @@ class Writers(Generic[_Item, _Answer]):
             GatewayError: STORE_UNAVAILABLE if too much waits already, or the writer is dead.
             Exception: the item's refusal, or what went wrong with its commit.
         """
-        shard = self._shards[crc32(fund_id.encode()) % len(self._shards)]
+        shard = self._shards[slot_of(fund_id) % len(self._shards)]
         if shard.dead:
             raise _died()
         if shard.waiting and shard.weight + item.weight > QUEUE_MAXIMUM:

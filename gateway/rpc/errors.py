@@ -54,9 +54,17 @@ class StoredRefusal(Exception):  # noqa: N818 - a refusal is what the contract c
         self.status = status
 
 
+class RelayedRefusal(Exception):  # noqa: N818 - as above
+    """The refusal that another process of this gateway met, to be told byte for byte."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
 def status_of(error: Exception) -> status_pb2.Status:
     """What the caller is told of any exception; logs it where it is not a refusal."""
-    if isinstance(error, StoredRefusal):
+    if isinstance(error, StoredRefusal | RelayedRefusal):
         return error.status
     if isinstance(error, GatewayError):
         return to_status(error)

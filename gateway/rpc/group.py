@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from gateway.domain.errors import GatewayError
 from gateway.payments.docket import BatchSigning, Signing, weight
 from gateway.payments.group import carry_out
 from gateway.payments.signatures import verify_ahead
 from gateway.payments.submit import Terms
-from gateway.payments.writers import Writers
+from gateway.payments.writers import Writers, slot_of
 from gateway.rpc.errors import StoredRefusal, passes
 from gateway.rpc.once import find, is_lasting, keep, record, told_again
 from gateway.rpc.trail import current_trail
-from gateway.store import scope_of
+from gateway.store import GATEWAY, bind, scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import timedelta
 
     from google.protobuf.message import Message
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.domain.envelope import Envelope
     from gateway.payments.docket import Order
     from gateway.payments.group import Done, Outcome
+    from gateway.payments.leases import Leases
     from gateway.rpc.once import Key, Parser, Use
     from gateway.rpc.trail import Trail
     from gateway.store import Store
@@ -57,12 +59,28 @@ class Item:
         return weight(self.order)
 
     @property
+    def slot(self) -> int:
+        """The part of the funds that it is about."""
+        return slot_of(self.order.fund_id)
+
+    @property
     def key(self) -> Key:
         """Its request id, which means one thing."""
         return self.use.key
 
 
 PaymentWriters: TypeAlias = Writers[Item, "Message"]
+
+
+class Submits(Protocol):
+    """Has items written: the writers of this process, or whoever finds the right one."""
+
+    async def submit(self, fund_id: str, item: Item) -> Message:
+        """The answer of an item; as `Writers.submit`."""
+
+
+class Moved(Exception):  # noqa: N818 - nothing went wrong
+    """Another process writes the fund now; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +93,7 @@ class Committer:
         banks: what each bank wants.
         environment: stands in every payload to sign.
         payment_ttl: how long a payment may wait for its signatures.
+        leases: what this process may write; None for a process that is alone.
     """
 
     store: Store
@@ -82,6 +101,7 @@ class Committer:
     banks: Banks
     environment: str
     payment_ttl: timedelta
+    leases: Leases | None = None
 
     def writers(self) -> PaymentWriters:
         """Writers that commit by this."""
@@ -91,19 +111,34 @@ class Committer:
         """Answers or refusals of calls in their order; all are on disk, or none.
 
         The transaction sees no more than the estates of the parties that call; that each order is
-        of the caller's own is decided with it.
+        of the caller's own is decided with it. Of a fund that another process writes by now, each
+        call is answered that it has `Moved`.
         """
-        scope = scope_of(item.use.party_id for item in items)
         recorded: list[Trail] = []
-        async with self.store.transaction(scope) as conn:
-            answers = await self._decide(conn, items, recorded)
+        async with self._begun(items) as (conn, ours):
+            answers = await self._decide(conn, ours, recorded) if ours else {}
         for trail in recorded:
             trail.is_recorded = True
-        return answers
+        return [answers.get(item.key, Moved()) for item in items]
+
+    @asynccontextmanager
+    async def _begun(
+        self, items: Sequence[Item]
+    ) -> AsyncIterator[tuple[AsyncConnection, Sequence[Item]]]:
+        """A transaction, with those of the items that this process may write in it."""
+        scope = scope_of(item.use.party_id for item in items)
+        if self.leases is None:
+            async with self.store.transaction(scope) as conn:
+                yield conn, items
+            return
+        async with self.store.transaction(GATEWAY) as conn:
+            held = await self.leases.fence(conn, {item.slot for item in items})
+            await bind(conn, scope)
+            yield conn, [item for item in items if item.slot in held]
 
     async def _decide(
         self, conn: AsyncConnection, items: Sequence[Item], recorded: list[Trail]
-    ) -> list[Message | Exception]:
+    ) -> dict[Key, Message | Exception]:
         stored = await find(conn, [item.use for item in items])
         fresh = [item for item in items if item.key not in stored]
         await verify_ahead(conn, _envelopes(fresh))
@@ -116,10 +151,8 @@ class Committer:
         await keep(conn, [(item.use, answers[item.key]) for item in lasting])
         await record(conn, [(item.trail, answers[item.key]) for item in lasting])
         recorded += [item.trail for item in lasting]
-        return [
-            answers[item.key] if item.key in answers else _again(item, stored[item.key])
-            for item in items
-        ]
+        again = {item.key: _again(item, stored[item.key]) for item in items if item.key in stored}
+        return answers | again
 
 
 def _envelopes(items: Sequence[Item]) -> list[Envelope]:

@@ -30,7 +30,7 @@ MAX_HEADER_BYTES: Final = 16 * 1024
 MAX_CALLS: Final = 1024
 """Calls at a time; what comes on top is RESOURCE_EXHAUSTED at once instead of late."""
 
-OPTIONS: Final = (
+_EVERY_SERVER: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_HEADER_BYTES),
@@ -48,10 +48,15 @@ OPTIONS: Final = (
     ("grpc.max_connection_idle_ms", 15 * 60_000),
     ("grpc.max_connection_age_ms", 60 * 60_000),
     ("grpc.max_connection_age_grace_ms", 20 * 60_000),
-    # A second gateway on the same port is a mistake to hear of, not a share of the calls.
-    ("grpc.so_reuseport", 0),
 )
-"""Of the server; the age's grace is longer than any call, so that it cuts none off."""
+"""The age's grace is longer than any call, so that it cuts none off."""
+
+# A second gateway on the same port is a mistake to hear of, not a share of the calls.
+OPTIONS: Final = (*_EVERY_SERVER, ("grpc.so_reuseport", 0))
+"""Of the server."""
+
+SHARED_OPTIONS: Final = (*_EVERY_SERVER, ("grpc.so_reuseport", 1))
+"""Of processes that share a port; their parent has made sure that it is theirs."""
 
 # --- of time ----------------------------------------------------------------------------------
 

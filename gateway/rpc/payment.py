@@ -30,7 +30,7 @@ from gateway.rpc.paging import next_token, page_of
 from gateway.rpc.streams import header_and_content, header_first, required
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import timedelta
 
     from google.protobuf.message import Message
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
     from adapters.reach import Banks
     from gateway.clock import Clock
-    from gateway.rpc.group import PaymentWriters
+    from gateway.payments.docket import Order
+    from gateway.rpc.group import Submits
+    from gateway.rpc.once import Parser
     from gateway.store import Row, Store
 
 MAX_VOUCHER_BYTES: Final = 10 * 1024 * 1024
@@ -62,7 +64,7 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
     clock: Clock
     banks: Banks
     payment_ttl: timedelta
-    writers: PaymentWriters
+    writers: Submits
 
     async def UploadVoucher(  # noqa: N802 - the contract's name
         self,
@@ -105,7 +107,7 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
         ask = _ask(request.payment, request.parent, "payment")
         caller = current_caller()
         order = Asking(fund_id_of(request.parent), caller.by, (ask,), is_batch=False)
-        item = Item(use_of(caller, request), order, pb.SubmitPaymentResponse, _submitted)
+        item = item_of(use_of(caller, request), order)
         return cast("pb.SubmitPaymentResponse", await self.writers.submit(order.fund_id, item))
 
     async def SubmitPayments(  # noqa: N802 - the contract's name
@@ -119,8 +121,8 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
         method = pb.SubmitPaymentsRequest.DESCRIPTOR.full_name
         use = Use(caller.party_id, header.request_id, method, digest)
         order = Asking(fund_id_of(header.parent), caller.by, tuple(asks), is_batch=True)
-        item = Item(use, order, pb.SubmitPaymentsResponse, _batch_submitted)
-        return cast("pb.SubmitPaymentsResponse", await self.writers.submit(order.fund_id, item))
+        answer = await self.writers.submit(order.fund_id, item_of(use, order))
+        return cast("pb.SubmitPaymentsResponse", answer)
 
     async def GetPayment(  # noqa: N802 - the contract's name
         self,
@@ -162,7 +164,7 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
         fund_id, payment_id = split_name(request.name, _PAYMENT)
         caller, sent = current_caller(), request.envelope
         order = Signing(fund_id, caller.by, payment_id, sent, read_envelope(sent))
-        item = Item(use_of(caller, request), order, pb.SignPaymentResponse, _signed)
+        item = item_of(use_of(caller, request), order)
         return cast("pb.SignPaymentResponse", await self.writers.submit(fund_id, item))
 
     async def SignBatch(  # noqa: N802 - the contract's name
@@ -175,7 +177,7 @@ class PaymentServicer(pb_grpc.PaymentServiceServicer):
         caller, sent = current_caller(), request.envelope
         envelope = read_envelope(sent, MAX_BATCH_ENVELOPE_BYTES)
         order = BatchSigning(fund_id, caller.by, batch_id, sent, envelope)
-        item = Item(use_of(caller, request), order, pb.SignBatchResponse, _batch_signed)
+        item = item_of(use_of(caller, request), order)
         return cast("pb.SignBatchResponse", await self.writers.submit(fund_id, item))
 
     async def PrepareResend(  # noqa: N802 - the contract's name
@@ -353,6 +355,20 @@ def _signed(done: Done) -> pb.SignPaymentResponse:
 def _batch_signed(done: Done) -> pb.SignBatchResponse:
     transmission = _transmission(done.payments[0])
     return pb.SignBatchResponse(signed_count=len(done.payments), transmission=transmission)
+
+
+_ANSWERS: Final[Mapping[str, tuple[Parser[Message], Callable[[Done], Message]]]] = {
+    "xinyi.v1.SubmitPaymentRequest": (pb.SubmitPaymentResponse, _submitted),
+    "xinyi.v1.SubmitPaymentsRequest": (pb.SubmitPaymentsResponse, _batch_submitted),
+    "xinyi.v1.SignPaymentRequest": (pb.SignPaymentResponse, _signed),
+    "xinyi.v1.SignBatchRequest": (pb.SignBatchResponse, _batch_signed),
+}
+
+
+def item_of(use: Use, order: Order) -> Item:
+    """What a writer is given of a call of this method, in the task of the call."""
+    response_type, answer = _ANSWERS[use.method]
+    return Item(use, order, response_type, answer)
 
 
 def payment_message(row: Row) -> pb.Payment:

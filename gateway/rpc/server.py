@@ -9,7 +9,7 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from gateway.rpc.access import METHODS
-from gateway.rpc.limits import MAX_CALLS, OPTIONS
+from gateway.rpc.limits import MAX_CALLS, OPTIONS, SHARED_OPTIONS
 from gateway.rpc.tls import server_credentials
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def build_server(
     tls: TlsFiles,
     interceptors: Sequence[grpc.aio.ServerInterceptor],
     registrations: Sequence[Callable[[grpc.aio.Server], None]],
+    *,
+    shared: bool = False,
 ) -> tuple[grpc.aio.Server, int]:
     """A server that is bound, not started.
 
@@ -35,6 +37,7 @@ def build_server(
         interceptors: what is around every call, the outermost first and the edge last.
         registrations: each adds a servicer, such as
             ``partial(add_PartyServiceServicer_to_server, PartyServicer(store, clock))``.
+        shared: whether other processes of this gateway serve the same port.
 
     Returns:
         The server and its port. Stop it with ``stop(GRACE_S)``: new calls are refused, those in
@@ -46,7 +49,9 @@ def build_server(
         RuntimeError: if the address is taken.
     """
     server = grpc.aio.server(
-        interceptors=interceptors, options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        interceptors=interceptors,
+        options=SHARED_OPTIONS if shared else OPTIONS,
+        maximum_concurrent_rpcs=MAX_CALLS,
     )
     for register in registrations:
         register(server)

@@ -68,6 +68,7 @@ class Trail:
         resource: what it is about, once the request was read.
         request_id: likewise.
         is_recorded: its entry is committed.
+        read_digest: of the request, SHA-256 in hexadecimal, where another process read it.
     """
 
     method: str
@@ -79,6 +80,7 @@ class Trail:
     resource: str = ""
     request_id: str = ""
     is_recorded: bool = False
+    read_digest: str = ""
     _content: Any = field(default_factory=sha256)
     _is_read: bool = False
 
@@ -94,6 +96,11 @@ class Trail:
             self.resource = resource_in(message)
             self.request_id = bounded(_text_at(message, _path(message.DESCRIPTOR, "request_id")))
         self._is_read = True
+
+    @property
+    def request_digest(self) -> str:
+        """SHA-256 of the request as it came, in hexadecimal; empty while nothing came."""
+        return self._content.hexdigest() if self._is_read else self.read_digest
 
     def entry(self, code: str, reason: str, resource: str = "") -> Entry:
         """The entry of this call.
@@ -112,7 +119,7 @@ class Trail:
             method=self.method,
             resource=resource or self.resource,
             request_id=self.request_id,
-            request_digest=self._content.hexdigest() if self._is_read else "",
+            request_digest=self.request_digest,
             code=code,
             reason=reason,
         )

@@ -113,8 +113,14 @@ def application_url(owner_url: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def open_store(url: str, *, pool_size: int = 10) -> Store:
-    """Opens the database at `url`, a ``postgresql://`` URL; the schema must be there already."""
+def open_store(url: str, *, pool_size: int = 10, name: str = "xinyi") -> Store:
+    """Opens the database, whose schema must be there already.
+
+    Args:
+        url: ``postgresql://…``.
+        pool_size: connections at most.
+        name: of this process, as the server shows it (``application_name``).
+    """
     async_url = sa.make_url(url).set(drivername="postgresql+asyncpg")
     return Store(
         create_async_engine(
@@ -127,7 +133,7 @@ def open_store(url: str, *, pool_size: int = 10) -> Store:
             connect_args={
                 "timeout": _CONNECT_S,
                 "command_timeout": _STATEMENT_S,
-                "server_settings": _DURABLE,
+                "server_settings": {**_DURABLE, "application_name": name},
             },
         )
     )

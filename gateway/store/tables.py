@@ -1016,6 +1016,23 @@ cosignatures = sa.Table(
     sa.ForeignKeyConstraint(["log_id", "size"], ["checkpoints.log_id", "checkpoints.size"]),
 )
 
+# --- several processes ------------------------------------------------------------------------
+
+writer_leases = sa.Table(
+    "writer_leases",
+    metadata,
+    # Of funds, see gateway.payments.writers.slot_of; the last one of the work between the calls.
+    sa.Column("slot", sa.SmallInteger, primary_key=True, autoincrement=False),
+    # The process, and where the others of its machine reach it.
+    _text("owner", default=""),
+    _text("address", default=""),
+    # Higher at each change of hands.
+    sa.Column("fence", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column(
+        "expires_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
+    ),
+)
+
 # --- the audit log ----------------------------------------------------------------------------
 
 audit_entries = sa.Table(
