@@ -12,7 +12,7 @@ import pytest
 
 from gateway.bank import statements
 from gateway.payments import approve, outcome
-from gateway.rpc import once
+from gateway.rpc import group
 from tests.simulation.checks import BrokenError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def _no_entries(*_: object, **__: object) -> int:
 _FORGOTTEN: dict[str, tuple[Any, str, Any]] = {
     "that a refused payment gives its money back": (approve, "free", _nothing),
     "that a returned payment gives its budget back": (outcome, "unspend", _nothing),
-    "what a request id stood for": (once, "_store", _nothing),
+    "what a request id stood for": (group, "keep", _nothing),
     "what the entries of a statement say of payments": (statements, "settle", _no_entries),
 }
 

@@ -32,7 +32,7 @@ _WRITTEN = (
 )
 _IDS_AND_TIMES = frozenset(
     {"run_id", "made_by", "created_at", "opened_at", "closed_at", "closed_by", "written_at"}
-    | {"digest", "previous_digest", "sequence", "actor"}
+    | {"digest", "previous_digest", "sequence", "actor", "salt", "transaction_id"}
 )
 
 

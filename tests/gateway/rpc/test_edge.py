@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,11 @@ async def test_each_call_leaves_one_line_with_ids_and_no_content(
     owner = await callers.as_(OWNER)
     await failure(owner.funds.ListBankAccounts(fund.ListBankAccountsRequest(parent="funds/wutong")))
 
+    # A line is written behind its answer, which may be here first.
+    for _ in range(500):
+        if len([line for line in log if line["event"] == "call"]) == 2:
+            break
+        await asyncio.sleep(0.01)
     answered, refused = [line for line in log if line["event"] == "call"]
     assert answered["method"] == "/xinyi.v1.FundService/ListBankAccounts"
     assert (answered["party"], answered["person"]) == ("wutong-committee", "chair")
