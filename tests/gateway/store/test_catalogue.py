@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -73,6 +74,13 @@ async def test_only_these_tables_are_open_to_every_scope_and_only_for_reading(
     for row in rows:
         found.setdefault(row.cmd, set()).add(row.tablename)
     assert found == READABLE
+
+
+async def test_no_policy_lists_all_that_is_its_readers(store: Store) -> None:
+    """`EXISTS` looks one up; a list that is too long to be hashed is gone through for every row."""
+    rows = await _rows(store, "SELECT tablename, concat(qual, with_check) AS rule FROM pg_policies")
+    lists = re.compile(r"\bIN \( SELECT \w+\.\w+")
+    assert [row.tablename for row in rows if lists.search(row.rule)] == []
 
 
 async def test_application_role_owns_nothing_and_bypasses_nothing(store: Store) -> None:

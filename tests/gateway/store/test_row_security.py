@@ -116,6 +116,46 @@ async def _funds_by_table(store: Store, scope: Scope) -> dict[str, set[str]]:
         }
 
 
+async def test_a_page_costs_the_same_however_many_funds_its_reader_has(store: Store) -> None:
+    await _post(store, "wutong")
+    async with store.transaction(GATEWAY) as conn:
+        for statement in _MANY_FUNDS:
+            await conn.execute(sa.text(statement), {"now": NOW, "firm": FIRM.party_id})
+    async with store.engine.begin() as owner:
+        await owner.execute(sa.text("ANALYZE"))
+    page = "SELECT * FROM disclosed_lines WHERE fund_id = 'wutong' ORDER BY line_number LIMIT 50"
+    async with store.transaction(FIRM) as conn:
+        # As little as there can be: what is many here fits no more than a nation's funds otherwise.
+        await conn.execute(sa.text("SET LOCAL work_mem = '64kB'"))
+        explained = await conn.scalar(sa.text(f"EXPLAIN (ANALYZE, FORMAT JSON) {page}"))
+    (told,) = explained
+    assert told["Plan"]["Actual Rows"] > 0
+    assert _gone_through(told["Plan"]) < 100
+
+
+_MANY_FUNDS: Final = (
+    """
+    INSERT INTO estates (estate_id, display_name, created_at)
+    SELECT 'e' || n, '', :now FROM generate_series(1, 5000) n
+    """,
+    """
+    INSERT INTO appointments (estate_id, party_id, created_at)
+    SELECT 'e' || n, :firm, :now FROM generate_series(1, 5000) n
+    """,
+    """
+    INSERT INTO funds (fund_id, estate_id, display_name, trustee_id, currency, created_at)
+    SELECT 'f' || n, 'e' || n, '', :firm, 'CNY', :now FROM generate_series(1, 5000) n
+    """,
+)
+
+
+def _gone_through(plan: dict[str, Any]) -> int:
+    """Rows that all nodes of a plan have had before them, those that they left out included."""
+    rows = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    own = int(rows * plan["Actual Loops"])
+    return own + sum(_gone_through(each) for each in plan.get("Plans", ()))
+
+
 async def test_transaction_without_a_scope_sees_nothing(store: Store) -> None:
     async with store.transaction(Scope("")) as conn:
         assert (await conn.execute(sa.select(t.funds))).all() == []
