@@ -6,8 +6,8 @@ one page of one fund took a trustee of 600,000 estates more than a minute.
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 _EVERYTHING = "current_setting('xinyi.party', true) = '*'"
 _MINE = "current_setting('xinyi.party', true)"
