@@ -108,7 +108,7 @@ def _book(book: pb.BookSummary) -> dict[str, Any]:
 def _chart(book: pb.BookSummary, name: str) -> str:
     """The largest kinds; empty where nothing moved."""
     sides = [
-        Bar(f"{kind.category}{'收入' if income else '支出'}", it.amount_minor, _figure(it), income)
+        Bar(f"{kind.category}（{'收' if income else '支'}）", it.amount_minor, _figure(it), income)
         for kind in book.kinds
         for it, income in ((kind.income, True), (kind.cost, False))
         if it.amount_minor > 0
