@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
+
+from gateway.domain.canonical import canonical_json
 
 OK: Final = "OK"
 """The code of what was done."""
@@ -82,7 +83,7 @@ class Entry:
         values = {name: getattr(self, name) for name in _NAMES}
         at = self.at if self.at.tzinfo is UTC else self.at.astimezone(UTC)
         values["at"] = at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-        return _ENCODER.encode(values).encode()
+        return canonical_json(values)
 
     @property
     def digest(self) -> bytes:
@@ -91,7 +92,6 @@ class Entry:
 
 
 _NAMES: Final = tuple(sorted(field.name for field in fields(Entry)))
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def by_gateway(deed: Deed, now: datetime, resource: str = "", *, digest: str = "") -> Entry:

@@ -12,8 +12,9 @@ import hmac
 from hashlib import sha256
 from typing import Annotated, Final, Literal
 
-import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from gateway.domain.canonical import canonical_json
 
 SCHEMA: Final = "xinyi.line/v1"
 SALT_BYTES: Final = 16
@@ -96,12 +97,12 @@ def line_entry(line: Line, salt: bytes) -> bytes:
     """
     fields = line.model_dump(mode="json", by_alias=True)
     commitments = {name: _commitment(name, fields.pop(name), salt) for name in sorted(_PRIVATE)}
-    return rfc8785.dumps({**fields, "commitments": commitments})
+    return canonical_json({**fields, "commitments": commitments})
 
 
 def _commitment(name: str, value: object, salt: bytes) -> str:
     """What binds a field to its value and tells nobody what that is without the salt."""
     if len(salt) != SALT_BYTES:
         raise ValueError(f"a salt has {SALT_BYTES} bytes")
-    said = name.encode() + b"\x00" + rfc8785.dumps(value)  # type: ignore[arg-type] # JSON of ours
+    said = name.encode() + b"\x00" + canonical_json(value)
     return hmac.new(salt, said, sha256).hexdigest()

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from gateway.disclosure.entry import Line, line_entry
+from gateway.domain.canonical import canonical_json
 from gateway.transparency.note import CosigningKey, Key, NoteError, cosigned_at, parse_key
 from gateway.transparency.proof import Proof, parse_proof, verify_proof
 
@@ -84,7 +84,7 @@ def written(shown: Shown, index: int, hashes: Sequence[bytes], checkpoint: Note)
         log_key=shown.log_key,
         witness_keys=shown.witness_keys,
     )
-    data = rfc8785.dumps(extra.model_dump(mode="json", by_alias=True))
+    data = canonical_json(extra.model_dump(mode="json", by_alias=True))
     return str(Proof(index, tuple(hashes), checkpoint, data))
 
 

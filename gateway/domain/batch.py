@@ -20,8 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.domain.canonical import canonical_json
 from gateway.domain.errors import Reason, invalid
-from gateway.domain.payload import canonical_json, parse_payload
+from gateway.domain.payload import parse_payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from gateway.domain.canonical import canonical_json
 from gateway.domain.errors import GatewayError, Kind, Reason
 from gateway.domain.payload import (
     MAX_PAYLOAD_BYTES,
     canonical_bytes,
-    canonical_json,
     instant,
     parse_payload,
     payload_refusal,

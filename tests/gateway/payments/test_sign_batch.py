@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from xinyi.v1 import payment_service_pb2 as pb
 
 from gateway.domain.batch import batch_bytes
+from gateway.domain.canonical import canonical_json
 from gateway.domain.envelope import BATCH_TYPE, PAYLOAD_TYPE, sign, to_json
 from gateway.domain.party import Role
-from gateway.domain.payload import canonical_json
 from gateway.domain.policy import Tier
 from gateway.registry import funds
 from gateway.store import GATEWAY
