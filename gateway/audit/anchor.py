@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.audit.chain import Head
+from gateway.disk import put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,20 +47,7 @@ def write(anchor: Anchor, directory: Path) -> None:
     Raises:
         OSError: it could not be written; the one before it is still there.
     """
-    part = directory / f".{FILE_NAME}.{secrets.token_hex(4)}"
-    try:
-        with part.open("xb") as file:
-            file.write(anchor.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(directory / FILE_NAME)
-    finally:
-        part.unlink(missing_ok=True)
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    put(directory / FILE_NAME, anchor.to_json())
 
 
 def set_aside(directory: Path) -> None:

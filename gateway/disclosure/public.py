@@ -5,9 +5,9 @@ The layout is that of https://c2sp.org/tlog-tiles. Only ``checkpoint`` is ever r
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
+from gateway.disk import put
 from gateway.transparency.tiles import WIDTH, bundle, bundle_path
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def write_bundles(directory: Path, first: int, entries: Sequence[bytes]) -> None
 def write_checkpoint(directory: Path, note: str) -> None:
     """Replaces the checkpoint, at once and on disk; what it promises must be there before."""
     directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / CHECKPOINT, note.encode())
+    put(directory / CHECKPOINT, note.encode())
 
 
 def write_page(directory: Path, page: str) -> None:
@@ -47,20 +47,10 @@ def write_page(directory: Path, page: str) -> None:
     content = page.encode()
     if not path.exists() or path.read_bytes() != content:
         directory.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        put(path, content)
 
 
 def _write_new(path: Path, content: bytes) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Puts the whole file there, or leaves what was."""
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+        put(path, content)

@@ -7,7 +7,6 @@ a log shows it goes on from what the log showed before, nothing about what stand
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 from base64 import b64encode
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from gateway.disk import put
 from gateway.transparency.checkpoint import Checkpoint, decode_hash, parse_checkpoint
 from gateway.transparency.merkle import EMPTY_ROOT, ProofError, verify_consistency
 from gateway.transparency.note import NoteError, open_note, parse_note
@@ -174,14 +174,4 @@ class _Memory:
 
     def keep(self, text: str) -> None:
         """Replaces the file as a whole, and waits for the disk."""
-        fresh = self.path.with_suffix(".new")
-        with fresh.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
-        directory = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        put(self.path, text.encode())
