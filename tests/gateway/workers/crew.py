@@ -178,10 +178,14 @@ class Crew:
         """The processes' ids by their seats, as the parent started them last."""
         return {line["worker"]: line["pid"] for line in self.said("worker_started")}
 
-    async def holder(self) -> int:
-        """The seat that writes the fund now."""
+    async def holder(self) -> str:
+        """The process that writes the fund now: its seat, and which of the seat's lives it is."""
         (row,) = await self.rows("SELECT owner FROM writer_leases WHERE slot = $1", SLOT)
-        return int(row["owner"].partition("-")[0])
+        return str(row["owner"])
+
+    def pid_of(self, holder: str) -> int:
+        """The process's id."""
+        return self.pids()[int(holder.partition("-")[0])]
 
     async def rows(self, query: str, *arguments: object) -> list[Any]:
         """What the database's owner sees."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_TAKEN_OVER_S: Final = 15.0
-"""What is asserted; it takes a third of that."""
+_TAKEN_OVER_S: Final = 30.0
+"""What is asserted, on a machine that other tests keep busy; a lease lasts four seconds."""
 _LOOK_S: Final = 0.1
 
 
@@ -36,13 +36,12 @@ def _living(pids: Iterable[int]) -> set[int]:
     return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
 
 
-async def _new_holder(crew: Crew, old: int) -> float:
-    """Seconds until another process writes the fund."""
+async def _new_holder(crew: Crew, old: str) -> None:
+    """Until another process writes the fund, be it one that was started anew in the same seat."""
     begun_s = time.monotonic()
     while await crew.holder() == old:
         assert time.monotonic() < begun_s + _TAKEN_OVER_S
         await asyncio.sleep(_LOOK_S)
-    return time.monotonic() - begun_s
 
 
 async def test_whichever_process_a_call_comes_to_the_holder_of_its_fund_writes_it(
@@ -77,7 +76,7 @@ async def test_funds_of_a_killed_process_are_written_by_another_within_seconds(c
     running = asyncio.create_task(load.run(8, 12))
     await _until(load, 8)
     holder = await crew.holder()
-    crew.hand(crew.pids()[holder], signal.SIGKILL)
+    crew.hand(crew.pid_of(holder), signal.SIGKILL)
     killed_s = time.monotonic()
     await _new_holder(crew, holder)
     told = len(load.told)
@@ -93,7 +92,7 @@ async def test_a_process_that_slept_through_its_lease_writes_nothing_for_it(crew
     running = asyncio.create_task(load.run(8, 12))
     await _until(load, 8)
     holder = await crew.holder()
-    pid = crew.pids()[holder]
+    pid = crew.pid_of(holder)
     crew.hand(pid, signal.SIGSTOP)
     try:
         await _new_holder(crew, holder)
