@@ -283,11 +283,10 @@ def _require_standing(keeper: Keeper, publisher: Publisher, method: str) -> None
 @asynccontextmanager
 async def _recording(recorder: Recorder, keeper: Keeper) -> AsyncIterator[None]:
     """Writes the audit log beside the block; nothing is left unwritten or unlinked behind it."""
-    task = asyncio.create_task(recorder.run())
     try:
-        yield
+        async with beside(recorder.run()):
+            yield
     finally:
-        task.cancel()
         try:
             await recorder.flush()
             await keeper.keep()
