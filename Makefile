@@ -28,7 +28,7 @@ demo: $(READY) ## run one whole day through every real part and check it
 
 serve: $(READY) ## leave a gateway running with the demo's data
 	$(BIN)/xinyi demo --if-missing
-	$(BIN)/xinyi serve
+	XINYI_PUBLIC_LISTEN=$${XINYI_PUBLIC_LISTEN:-50480} $(BIN)/xinyi serve
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -71,7 +71,7 @@ $(RAY)/.ready: $(READY) tests/ray/requirements.lock
 ray: $(RAY)/.ready ## spread a reconciliation over two local Ray nodes, and kill a worker of it
 	PYTHONPATH=$(RAY) $(BIN)/python -m pytest tests/ray
 
-bench: $(READY) ## measure the core, readers and matching beside their yardsticks (QUICK=1 for less)
+bench: $(READY) ## measure the core, its reads and log, readers and matching beside their yardsticks (QUICK=1 for less)
 	$(BIN)/python -m benchmarks.core $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.adapters $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.reconciliation $(if $(QUICK),--quick)

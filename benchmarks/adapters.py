@@ -1,8 +1,9 @@
 """Speed and memory of the statement readers, beside a yardstick on the same file in the same run.
 
 `python -m benchmarks.adapters [--quick] [--out FILE]`, run where this repository lies, prints the
-figures and writes them as JSON (`var/benchmarks/adapters.json` unless told otherwise). A rate alone
-says more of the machine than of the reader; what is to be compared over time are the ratios.
+figures and writes them as JSON (`var/benchmarks/adapters.json` unless told otherwise), and by
+`benchmarks.results` beside those of the others. A rate alone says more of the machine than of the
+reader; what is to be compared over time are the ratios.
 
 - camt.053: entries of about 850 bytes; the yardstick is a bare loop of lxml over the `Ntry`
   elements that reads nothing of them. Wanted: a ratio of 0.7 or more, and less than 60 MB above
@@ -32,6 +33,7 @@ from lxml import etree
 
 from adapters.formats import camt053, mt940
 from adapters.model import Entry
+from benchmarks import results
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"
 OPTIONS: Final = library.Options.all()
@@ -279,7 +281,9 @@ def main() -> None:
     if chosen.peak_of:
         print(peak_over_base_mb(chosen.peak_of))
         return
-    text = json.dumps(figures(quick=chosen.quick), indent=2)
+    on, found = results.machine(), figures(quick=chosen.quick)
+    results.record("adapters", results.flat("adapters", found), on, quick=chosen.quick)
+    text = json.dumps(found, indent=2)
     print(text)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(text + "\n", encoding="utf-8")

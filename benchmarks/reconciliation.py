@@ -2,7 +2,8 @@
 
 `python -m benchmarks.reconciliation [--quick] [city dense nation worst night]`, run where this
 repository lies, prints the figures and writes them as JSON (`var/benchmarks/reconciliation.json`
-unless told otherwise). Without names all are measured.
+unless told otherwise). Without names all are measured, and written by `benchmarks.results` beside
+those of the others too.
 
 - city: 20,000 accounts of 50 lines. Wanted: 94 % of the bank's rows matched automatically, at most
   1 false in 100,000 automatic matches, 99 % of the planted breaks called by their right kind.
@@ -30,7 +31,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import night, speed
+from benchmarks import night, results, speed
 from benchmarks.scoring import score
 from benchmarks.truth import ACQUIRER_PER_MILLION, CHARGES_MINOR, Plan, generate
 from reconciliation.matching.kernel import match
@@ -158,6 +159,7 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument("--seeds", nargs="+", default=[SEED], help="several make several cities")
     arguments.add_argument("--out", type=Path, default=OUT, help="where the JSON goes")
     chosen = arguments.parse_args()
+    chosen.all = not chosen.what
     chosen.what = chosen.what or list(names)
     if unknown := set(chosen.what) - set(names):
         arguments.error(f"nothing is called {', '.join(sorted(unknown))}")
@@ -167,7 +169,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Print the figures and write them."""
     chosen = _arguments()
-    console = Console()
+    console, on = Console(), results.machine()
     figures: dict[str, Any] = {
         "python": platform.python_version(),
         "polars": pl.__version__,
@@ -183,6 +185,17 @@ def main() -> None:
         _show(name, figures[name], console)
         text = json.dumps(figures, indent=2, ensure_ascii=False, default=str)
         chosen.out.write_text(text + "\n", encoding="utf-8")
+    if chosen.all:
+        plain = {name: _without_runs(figures[name]) for name in chosen.what}
+        found = results.flat("reconciliation", plain)
+        results.record("reconciliation", found, on, quick=chosen.quick)
+
+
+def _without_runs(figures: Any) -> Any:  # noqa: ANN401 - whatever was measured
+    """What all seeds came to together, without each one's own findings."""
+    if isinstance(figures, dict):
+        return {key: value for key, value in figures.items() if key not in {"runs", "limits"}}
+    return figures
 
 
 if __name__ == "__main__":

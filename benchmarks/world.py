@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -22,6 +22,8 @@ import asyncpg
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from stdnum.iso7064 import mod_11_10
+from xinyi.v1 import common_pb2
+from xinyi.v1 import payment_service_pb2 as pb
 
 from gateway.domain.party import Mandate, Role
 from gateway.domain.policy import Tier
@@ -38,6 +40,12 @@ if TYPE_CHECKING:
 HOT: Final = "f1"
 BANK_CODE: Final = "10565100001" + mod_11_10.calc_check_digit("10565100001")
 VOUCHER: Final = sha256(b"voucher").hexdigest()
+SUBMIT: Final = "/xinyi.v1.PaymentService/SubmitPayment"
+_PAYEE: Final = pb.Payee(
+    display_name="锐达电梯工程有限公司",
+    account_number="6222020000000001",
+    bank_code=BANK_CODE,
+)
 PEOPLE: Final = {
     "firm": Role.PROPERTY_FIRM,
     "committee": Role.OWNERS_COMMITTEE,
@@ -173,45 +181,101 @@ _VOUCHERS: Final = """
 """
 
 
+def ask(fund: str, serial: int) -> bytes:
+    """A request for a payment, unlike those of every other number."""
+    request = pb.SubmitPaymentRequest(
+        parent=f"funds/{fund}",
+        payment=payment(fund, serial),
+        request_id=f"request-{serial:012}",
+    )
+    return request.SerializeToString()
+
+
+def payment(fund: str, amount_minor: int) -> pb.Payment:
+    """A payment that the fund's budget has room for."""
+    return pb.Payment(
+        payee=_PAYEE,
+        amount=common_pb2.Money(amount_minor=amount_minor, currency="CNY"),
+        purpose="电梯维修",
+        budget_line=f"funds/{fund}/budgetLines/wages",
+        vouchers=[f"funds/{fund}/vouchers/{VOUCHER}"],
+    )
+
+
+FIRST_DAY: Final = date(2024, 7, 1)
+DAYS: Final = 730
+"""Which the lines of a full fund are spread over."""
+
+
 async def fill_lines(url: str, fund: str, count: int) -> None:
-    """Gives a fund so many settled lines, with their entries, over two years."""
+    """Gives a fund so many lines of ten categories, with their entries; the last few are pending.
+
+    One in a hundred is of the other book, and one in fifty comes a week late; of ten together the
+    bank has one entry.
+    """
     conn = await asyncpg.connect(url)
     try:
         # Of the run's own, made-up books: their entries need no second look.
         await conn.execute("ALTER TABLE postings DISABLE TRIGGER entry_balances")
         async with conn.transaction():
+            await conn.execute(_MADE_UP, fund, count)
             for statement in _LINES:
-                await conn.execute(statement, fund, count)
+                await conn.execute(statement)
         await conn.execute("ALTER TABLE postings ENABLE TRIGGER entry_balances")
-        await conn.execute("VACUUM ANALYZE disclosed_lines, entries, postings")
+        await conn.execute("VACUUM ANALYZE")
     finally:
         await conn.close()
 
 
+_MADE_UP: Final = f"""
+    CREATE TEMPORARY TABLE made_up ON COMMIT DROP AS
+    SELECT fund_id, n, last_line_number + n AS line, last_entry_number + n + (n - 1) / 10 AS entry,
+        running_minor + n AS running,
+        date '{FIRST_DAY}' + greatest(0, passed - 7 * (n % 50 = 0)::int) AS day,
+        date '{FIRST_DAY}' + passed AS known,
+        CASE n % 100 WHEN 0 THEN 'MAINTENANCE' ELSE 'COMMON' END AS book,
+        'category ' || n % 10 AS category, n <= $2 - 300 AS settled
+    FROM funds, generate_series(1, $2::bigint) n,
+        LATERAL (SELECT (n * {DAYS} / ($2 + 1))::int AS passed) d
+    WHERE fund_id = $1
+"""  # noqa: S608 - of our own constants
 _LINES: Final = (
     """INSERT INTO disclosed_lines (fund_id, line_number, account_id, book, category, summary,
            amount_minor, running_minor, effective_date, disclosed_at, vouchers, signatures, settled,
-           bank_value_date, match_id, match_date)
-       SELECT $1, l.last + n, 'main', 'COMMON', 'wages', 'wages', 1, l.sum + n,
-           date '2024-07-01' + (n * 730 / $2)::int, now(), '{}', '[]', true,
-           date '2024-07-01' + (n * 730 / $2)::int, 'm' || n,
-           date '2024-07-01' + (n * 730 / $2)::int
-       FROM generate_series(1, $2::bigint) n,
-           (SELECT last_line_number AS last, running_minor AS sum
-            FROM funds WHERE fund_id = $1) l""",
-    """INSERT INTO entries (fund_id, entry_number, effective_date, created_at, line_number)
-       SELECT $1, f.last_entry_number + n, '2024-07-01', now(), f.last_line_number + n
-       FROM generate_series(1, $2::bigint) n, (SELECT * FROM funds WHERE fund_id = $1) f""",
+           bank_value_date, match_id, match_date, counterparty_name, counterparty_account)
+       SELECT fund_id, line, 'main', book, category, '十一月电梯维修', 1, running, day,
+           known + time '10:00', ARRAY[repeat('0', 64)], jsonb_build_array(m, m, m), settled,
+           CASE WHEN settled THEN known + 1 END, CASE WHEN settled THEN 'm' || n ELSE '' END,
+           CASE WHEN settled THEN known + 1 END, '锐达电梯工程有限公司', '6222020000000001'
+       FROM made_up, jsonb_build_object('party_name', '锐达物业', 'role', 'PROPERTY_FIRM',
+           'created_at', '2026-06-30T08:00:00+00:00') m
+       ORDER BY n""",
+    """INSERT INTO entries (fund_id, entry_number, effective_date, created_at, line_number,
+           bank_entry_id)
+       SELECT fund_id, entry + p, day, known, CASE p WHEN 0 THEN line END,
+           CASE p WHEN 1 THEN 'b' || n END
+       FROM made_up, generate_series(0, 1) p WHERE p = 0 OR n % 10 = 0 ORDER BY n, p""",
     """INSERT INTO postings (fund_id, entry_number, position, account_kind, account_id, book,
            category, amount_minor, effective_date)
-       SELECT $1, f.last_entry_number + n, p, CASE p WHEN 1 THEN 'BANK' ELSE 'BOOK' END, 'main',
-           'COMMON', 'wages', 3 - 2 * p, date '2024-07-01' + (n * 730 / $2)::int
-       FROM generate_series(1, $2::bigint) n, generate_series(1, 2) p,
-           (SELECT * FROM funds WHERE fund_id = $1) f""",
-    """UPDATE funds SET last_line_number = last_line_number + $2,
-           last_entry_number = last_entry_number + $2, running_minor = running_minor + $2
-       WHERE fund_id = $1""",
-    "UPDATE books SET total_minor = total_minor + $2 WHERE fund_id = $1 AND book = 'COMMON'",
+       SELECT fund_id, entry + p, q,
+           CASE WHEN q = 1 + p THEN 'TRANSIT' WHEN p = 0 THEN 'BOOK' ELSE 'BANK' END, 'main',
+           CASE WHEN q = 2 AND p = 0 THEN book ELSE '' END,
+           CASE WHEN q = 2 AND p = 0 THEN category ELSE '' END,
+           (3 - 2 * q) * CASE p WHEN 0 THEN 1 ELSE 10 END, day
+       FROM made_up, generate_series(0, 1) p, generate_series(1, 2) q WHERE p = 0 OR n % 10 = 0
+       ORDER BY n, p, q""",
+    """UPDATE funds f SET last_line_number = line, last_entry_number = entry + (n % 10 = 0)::int,
+           running_minor = running
+       FROM made_up m WHERE f.fund_id = m.fund_id AND n = (SELECT max(n) FROM made_up)""",
+    """UPDATE books b SET total_minor = b.total_minor + moved.total,
+           pending_in_minor = b.pending_in_minor + moved.pending
+       FROM (SELECT fund_id, book, count(*) AS total,
+                 count(*) FILTER (WHERE NOT settled) AS pending
+             FROM made_up GROUP BY fund_id, book) moved
+       WHERE b.fund_id = moved.fund_id AND b.book = moved.book""",
+    """UPDATE bank_accounts a SET bank_minor = a.bank_minor + moved.total
+       FROM (SELECT fund_id, count(*) / 10 * 10 AS total FROM made_up GROUP BY fund_id) moved
+       WHERE a.fund_id = moved.fund_id""",
 )
 
 

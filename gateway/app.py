@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from xinyi.v1 import audit_service_pb2_grpc as audit_grpc
 from xinyi.v1 import bank_service_pb2_grpc as bank_grpc
 from xinyi.v1 import change_service_pb2_grpc as change_grpc
 from xinyi.v1 import disclosure_service_pb2_grpc as disclosure_grpc
+from xinyi.v1 import duty_service_pb2_grpc as duty_grpc
 from xinyi.v1 import fund_service_pb2_grpc as fund_grpc
 from xinyi.v1 import ledger_service_pb2_grpc as ledger_grpc
 from xinyi.v1 import party_service_pb2_grpc as party_grpc
 from xinyi.v1 import payment_service_pb2_grpc as payment_grpc
+from xinyi.v1 import question_service_pb2_grpc as question_grpc
 from xinyi.v1 import reconciliation_service_pb2_grpc as reconciliation_grpc
 
 from adapters.reach import Banks
@@ -30,11 +33,14 @@ from gateway.beside import beside
 from gateway.cases.ageing import age_cases
 from gateway.cases.policy import CasePolicy, load_policy
 from gateway.clock import system_clock
+from gateway.console.pages import public_pages
 from gateway.disclosure.keys import LogKeys
 from gateway.disclosure.publisher import Publisher
 from gateway.disclosure.witnesses import load_witnesses
+from gateway.duties.lapses import LapseWatch
 from gateway.night import Nights
 from gateway.night.schedule import Schedule
+from gateway.observe.page import serving_page
 from gateway.observe.readiness import Check
 from gateway.payments.deadlines import expire, lose_track
 from gateway.payments.inquiry import Inquirer
@@ -46,6 +52,7 @@ from gateway.rpc.audit import AuditServicer
 from gateway.rpc.bank import BankServicer
 from gateway.rpc.change import ChangeServicer
 from gateway.rpc.disclosure import DisclosureServicer
+from gateway.rpc.duty import DutyServicer
 from gateway.rpc.edge import Edge
 from gateway.rpc.errors import causes, frames
 from gateway.rpc.fund import FundServicer
@@ -54,6 +61,7 @@ from gateway.rpc.ledger import LedgerServicer
 from gateway.rpc.limits import PartyLimits, Rate
 from gateway.rpc.party import PartyServicer
 from gateway.rpc.payment import PaymentServicer
+from gateway.rpc.question import QuestionServicer
 from gateway.rpc.reconciliation import ReconciliationServicer
 from gateway.rpc.relay import Relay
 from gateway.rpc.server import GRACE_S, build_server
@@ -78,16 +86,21 @@ _NIGHT_POLL_S: Final = 30.0
 """Pause between two looks whether the night is due."""
 _AUDIT_POLL_S: Final = 1.0
 """Pause between two links of what the audit log has new."""
-_HISTORY_POLL_S: Final = 5.0
-"""Pause between two looks of a process of several whether the database has what was anchored."""
+_LOOK_S: Final = 5.0
+"""Pause between two looks of a process whether the database has what is anchored and published."""
 _CASES_POLL_S: Final = 60.0
 """Pause between two looks which cases have become late."""
+_LAPSES_POLL_S: Final = 60.0
+"""Pause between two looks whether a day is over, and what of it was left undone."""
 _LOG_POLL_S: Final = 1.0
 """Pause between two looks for lines that no log has yet."""
 _SCRUB_POLL_S: Final = 5.0
 """Pause between two looks at a few lines of each log."""
 _WITNESS_POLL_S: Final = 10.0
 """Pause between two rounds to the witnesses."""
+_READERS: Final = 256
+"""Connections of browsers at once; a web server in front keeps what it was given."""
+_READING_CONNECTIONS: Final = 4
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +122,7 @@ class Gateway:
         recorder: writes what changed nothing into it.
         watch: what watches it.
         monitor_port: where monitors are answered; None where they are not.
+        public_port: where the book is read in a browser; None where it is not.
         leases: what this process may write, among several; None for one that is alone.
     """
 
@@ -124,15 +138,21 @@ class Gateway:
     recorder: Recorder
     watch: Watch
     monitor_port: int | None
+    public_port: int | None
     leases: Leases | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the database has what was anchored, and nothing published is contradicted."""
+        return not self.keeper.lost and self.publisher.standing.trouble is None
 
     async def work(self) -> int:
         """One round of what happens between calls; returns how much there was to do.
 
-        Nothing is done while the database lacks what was anchored, or what is published is broken:
-        files of the banks wait too, because they may answer what is lost.
+        Nothing is done while the gateway is not whole: files of the banks wait too, because they
+        may answer what is lost.
         """
-        if self.keeper.lost or self.publisher.standing.trouble:
+        if not self.whole:
             return 0
         sent = await self.sender.send_all()
         taken = await self.inbox.take_all()
@@ -218,6 +238,9 @@ async def running(
         monitor_port = await stack.enter_async_context(
             watch.published(settings, clock, store, banks)
         )
+        public_port = await stack.enter_async_context(
+            _showing(settings, database_url, clock, publisher, seat)
+        )
         on_death = partial(_trip, watch, set()) if shared is None else _end
         await stack.enter_async_context(writers.running(on_death))
         if shared is not None:
@@ -239,6 +262,7 @@ async def running(
             recorder,
             watch,
             monitor_port,
+            public_port,
             leases,
         )
 
@@ -294,6 +318,23 @@ async def _recording(recorder: Recorder, keeper: Keeper) -> AsyncIterator[None]:
             log.error("audit_not_ended", cause=causes(error))  # noqa: TRY400 - as in `_repeat`
 
 
+@asynccontextmanager
+async def _showing(
+    settings: Settings, database_url: str, clock: Clock, publisher: Publisher, seat: Seat | None
+) -> AsyncIterator[int | None]:
+    """Shows the book to anybody inside the block, over connections that no call waits for."""
+    if not settings.public_listen or (seat is not None and seat.number):
+        yield None
+        return
+    store = open_store(database_url, pool_size=_READING_CONNECTIONS, name="xinyi-pages")
+    try:
+        pages = public_pages(store, clock, publisher)
+        async with serving_page(settings.public_listen, pages, _READERS) as port:
+            yield port
+    finally:
+        await store.close()
+
+
 async def serve(settings: Settings, database_url: str, seat: Seat | None = None) -> None:
     """Runs a gateway until it is cancelled; of several processes one does the work between calls.
 
@@ -308,17 +349,30 @@ async def serve(settings: Settings, database_url: str, seat: Seat | None = None)
             listen=settings.listen,
             port=gateway.port,
             monitor_port=gateway.monitor_port,
+            public_port=gateway.public_port,
         )
         if await gateway.store.login_owns_tables():
             log.warning("database_login_owns_tables", mend="set XINYI_DATABASE_OWNER_URL")
+        # What is loaded stays: no call shall wait a tenth of a second while the collector looks at
+        # all of it again.
+        gc.collect()
+        gc.freeze()
         work = partial(_work_between_calls, gateway, settings)
-        if gateway.leases is None:
-            await work()
-            return
-        # Of those that do no work, each has to know for itself whether the history is whole.
-        looking = _repeat(gateway.watch, "history", gateway.keeper.look, _HISTORY_POLL_S)
-        async with beside(looking):
-            await gateway.leases.while_holding(BACKGROUND, work)
+        async with beside(_look_between_calls(gateway)):
+            if gateway.leases is None:
+                await work()
+            else:
+                await gateway.leases.while_holding(BACKGROUND, work)
+
+
+async def _look_between_calls(gateway: Gateway) -> None:
+    """What each of several processes has to know for itself: whether it may go on answering."""
+    looks: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
+        ("history", gateway.keeper.look, _LOOK_S),
+        ("published", gateway.publisher.look, _LOOK_S),
+        ("scrub", gateway.publisher.scrub, _SCRUB_POLL_S),
+    )
+    await _all_of(gateway.watch, looks)
 
 
 async def _work_between_calls(gateway: Gateway, settings: Settings) -> None:
@@ -326,20 +380,27 @@ async def _work_between_calls(gateway: Gateway, settings: Settings) -> None:
     nights = Schedule(gateway.nights, settings.night_at)
     policy = _case_policy(settings)
     pause_s = settings.poll_interval.total_seconds()
+    lapses = LapseWatch(gateway.store, gateway.clock, gateway.nights.rules.transit_days)
     # Apart from each other: a long night holds up no file to a bank.
-    whole = partial(_while_whole, gateway.keeper)
-    works: tuple[tuple[str, Callable[[], Awaitable[int]], float], ...] = (
+    whole = partial(_while_whole, gateway)
+    works: tuple[tuple[str, Callable[[], Awaitable[object]], float], ...] = (
         ("audit", gateway.keeper.keep, _AUDIT_POLL_S),
         ("round", gateway.work, pause_s),
         ("log", whole(gateway.publisher.log_all), _LOG_POLL_S),
-        ("scrub", whole(gateway.publisher.scrub), _SCRUB_POLL_S),
         ("witnesses", whole(gateway.publisher.ask_witnesses), _WITNESS_POLL_S),
         ("night", whole(nights.run_due), _NIGHT_POLL_S),
         ("cases", whole(partial(_age, gateway, policy)), _CASES_POLL_S),
+        ("lapses", whole(lapses.look), _LAPSES_POLL_S),
     )
+    await _all_of(gateway.watch, works)
+
+
+async def _all_of(
+    watch: Watch, works: Sequence[tuple[str, Callable[[], Awaitable[object]], float]]
+) -> None:
     async with asyncio.TaskGroup() as all_of_it:
         for name, work, every_s in works:
-            all_of_it.create_task(_repeat(gateway.watch, name, work, every_s))
+            all_of_it.create_task(_repeat(watch, name, work, every_s))
 
 
 async def _repeat(
@@ -357,12 +418,12 @@ async def _repeat(
 
 
 def _while_whole(
-    keeper: Keeper, work: Callable[[], Awaitable[int]]
+    gateway: Gateway, work: Callable[[], Awaitable[int]]
 ) -> Callable[[], Awaitable[int]]:
-    """The same work, let be while the database lacks what was anchored."""
+    """The same work, let be while the gateway is not whole."""
 
     async def guarded() -> int:
-        return 0 if keeper.lost else await work()
+        return await work() if gateway.whole else 0
 
     return guarded
 
@@ -428,6 +489,10 @@ def _services(parts: _Parts, settings: Settings) -> Sequence[Callable[[grpc.aio.
         partial(
             disclosure_grpc.add_DisclosureServiceServicer_to_server,
             DisclosureServicer(store, clock, parts.publisher.witness_keys),
+        ),
+        partial(duty_grpc.add_DutyServiceServicer_to_server, DutyServicer(store, clock)),
+        partial(
+            question_grpc.add_QuestionServiceServicer_to_server, QuestionServicer(store, clock)
         ),
         partial(
             reconciliation_grpc.add_ReconciliationServiceServicer_to_server,

@@ -34,10 +34,12 @@ from xinyi.v1.bank_service_pb2_grpc import BankServiceStub
 from xinyi.v1.change_service_pb2 import Change, ChangeRef, ConfirmChangesRequest
 from xinyi.v1.change_service_pb2_grpc import ChangeServiceStub
 from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceStub
+from xinyi.v1.duty_service_pb2_grpc import DutyServiceStub
 from xinyi.v1.fund_service_pb2_grpc import FundServiceStub
 from xinyi.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from xinyi.v1.party_service_pb2_grpc import PartyServiceStub
 from xinyi.v1.payment_service_pb2_grpc import PaymentServiceStub
+from xinyi.v1.question_service_pb2_grpc import QuestionServiceStub
 from xinyi.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from gateway.domain.describe import Language  # noqa: TC001 - pydantic reads it at run time
@@ -60,10 +62,12 @@ if TYPE_CHECKING:
     from xinyi.v1.bank_service_pb2_grpc import BankServiceAsyncStub
     from xinyi.v1.change_service_pb2_grpc import ChangeServiceAsyncStub
     from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceAsyncStub
+    from xinyi.v1.duty_service_pb2_grpc import DutyServiceAsyncStub
     from xinyi.v1.fund_service_pb2_grpc import FundServiceAsyncStub
     from xinyi.v1.ledger_service_pb2_grpc import LedgerServiceAsyncStub
     from xinyi.v1.party_service_pb2_grpc import PartyServiceAsyncStub
     from xinyi.v1.payment_service_pb2_grpc import PaymentServiceAsyncStub
+    from xinyi.v1.question_service_pb2_grpc import QuestionServiceAsyncStub
     from xinyi.v1.reconciliation_service_pb2_grpc import ReconciliationServiceAsyncStub
 
 CALL_TIMEOUT_S: Final = 10
@@ -217,6 +221,8 @@ class Stubs:
     reconciliation: ReconciliationServiceAsyncStub
     changes: ChangeServiceAsyncStub
     audit: AuditServiceAsyncStub
+    questions: QuestionServiceAsyncStub
+    duties: DutyServiceAsyncStub
 
 
 def connect(profile: Profile) -> grpc.aio.Channel:
@@ -250,6 +256,8 @@ def stubs(channel: grpc.aio.Channel) -> Stubs:
         reconciliation=ReconciliationServiceStub(channel),
         changes=ChangeServiceStub(channel),
         audit=AuditServiceStub(channel),
+        questions=QuestionServiceStub(channel),
+        duties=DutyServiceStub(channel),
     )
 
 

@@ -24,5 +24,7 @@ def bank_date(moment: datetime) -> date:
 
 
 def end_of(day: date) -> datetime:
-    """The moment at which a day of the banks' calendar is over."""
+    """The moment at which a day of the banks' calendar is over; behind the last day is none."""
+    if day == date.max:
+        return datetime.max.replace(tzinfo=BANK_ZONE)
     return datetime.combine(day + timedelta(days=1), time(), BANK_ZONE)

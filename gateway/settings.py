@@ -20,6 +20,14 @@ def _on_loopback(address: str) -> str:
     return f"127.0.0.1:{address}" if address.isdigit() else address
 
 
+_PlainAddress = Annotated[
+    str,
+    AfterValidator(_on_loopback),
+    Field(pattern=r"^((\[[0-9A-Fa-f:.]+\]|[^:\s]+):)?[0-9]{1,5}$|^$"),
+]
+"""Where something is read over plain HTTP; empty for nowhere."""
+
+
 class Settings(BaseSettings):
     """What one gateway process is told. Every field is an environment variable ``XINYI_<NAME>``.
 
@@ -58,6 +66,9 @@ class Settings(BaseSettings):
             ``host:port`` or a port of the loopback address; empty for nowhere. They name nobody,
             but whoever reaches them reads them. Of several workers each has a port of its own, the
             next ones from this.
+        public_listen: where anybody reads the book in a browser, over plain HTTP behind a web
+            server with TLS, as ``host:port`` or a port of the loopback address; empty for nowhere.
+            Of several workers the first one answers there.
         otlp_endpoint: of a collector of OpenTelemetry traces, ``http://host:4318``; empty for no
             traces, unless a standard ``OTEL_EXPORTER_OTLP_…ENDPOINT`` variable names one.
         log_level: what is less urgent is not logged.
@@ -90,9 +101,8 @@ class Settings(BaseSettings):
     witnesses: Path | None = None
     anchor_dirs: tuple[Path, ...] = ()
     poll_interval: timedelta = timedelta(seconds=1)
-    metrics_listen: Annotated[str, AfterValidator(_on_loopback)] = Field(
-        default="", pattern=r"^((\[[0-9A-Fa-f:.]+\]|[^:\s]+):)?[0-9]{1,5}$|^$"
-    )
+    metrics_listen: _PlainAddress = ""
+    public_listen: _PlainAddress = ""
     otlp_endpoint: str = Field(default="", pattern=r"^(https?://.+)?$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"

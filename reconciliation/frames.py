@@ -137,7 +137,9 @@ def checked(frame: pl.DataFrame, shape: Shape, source: str) -> pl.DataFrame:
         InputError: as `normalise`, but for duplicate ids.
     """
     _check_columns(frame, shape, source)
-    typed = frame.select(_typed(frame, name, kind, source) for name, kind in shape.columns.items())
+    columns = [_typed(frame, name, kind, source) for name, kind in shape.columns.items()]
+    # a file is read in pieces, and Polars would join them anew for most of what is asked of them
+    typed = pl.DataFrame(columns).rechunk()
     filled = typed.with_columns(_blank_as_null(typed[name]) for name in _text_columns(shape))
     for column in sorted(shape.required):
         _refuse_first(filled[column].is_null(), source, column, "a value is required")

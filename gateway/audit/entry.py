@@ -39,6 +39,8 @@ class Deed(StrEnum):
     TRACK_LOST = "gateway.TrackLost"
     """A bank did not answer in time: its payments are UNKNOWN."""
     CASES_AGED = "gateway.CasesAged"
+    LAPSES_NOTED = "gateway.LapsesNoted"
+    """What was owed to the owners and not done by its day was put on record."""
     ENTRIES_DROPPED = "gateway.EntriesDropped"
     """More was refused than could be noted; the resource says how many entries are missing."""
     FOUNDED = "gateway.Founded"

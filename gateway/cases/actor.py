@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.clock import bank_date
+from gateway.domain.party import person_name
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -34,7 +35,7 @@ class Actor:
     @property
     def name(self) -> str:
         """The person's resource name."""
-        return f"parties/{self.party_id}/persons/{self.person_id}"
+        return person_name(self.party_id, self.person_id)
 
     @property
     def today(self) -> date:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import sqlalchemy as sa
-
 from gateway.cases.even import Taken
 from gateway.cases.pin import pin
 from gateway.cases.plan import POSTING, plan_of
@@ -25,11 +23,9 @@ from gateway.domain.errors import Reason, precondition
 from gateway.domain.party import Role
 from gateway.ledger.writer import lock_fund, post_line
 from gateway.registry.authority import load_person
-from gateway.store import tables as t
+from gateway.registry.marks import mark_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.cases.actor import Actor
@@ -147,14 +143,6 @@ async def _marks(
     proposer = await load_person(conn, party_id, person_id)
     role = next((each for each in _PROPOSING if each in proposer.roles), Role.OPERATOR)
     return (
-        await _mark(conn, party_id, role, resolution.created_at),
-        await _mark(conn, actor.party_id, Role.TRUSTEE_CHECKER, actor.now),
+        await mark_of(conn, party_id, role, resolution.created_at),
+        await mark_of(conn, actor.party_id, Role.TRUSTEE_CHECKER, actor.now),
     )
-
-
-async def _mark(
-    conn: AsyncConnection, party_id: str, role: Role, moment: datetime
-) -> dict[str, str]:
-    query = sa.select(t.parties.c.display_name).where(t.parties.c.party_id == party_id)
-    name = (await conn.execute(query)).scalar_one()
-    return {"party_name": name, "role": role.value, "created_at": moment.isoformat()}

@@ -11,7 +11,7 @@ from gateway.cases.even import side_of
 from gateway.cases.record import digest, labels_of
 from gateway.cases.rows import Key
 from gateway.domain.errors import GatewayError, Kind, Reason
-from gateway.ledger.writer import settle_lines, unsettle_lines
+from gateway.ledger.settling import settle_lines, unsettle_lines
 from gateway.store import tables as t
 
 if TYPE_CHECKING:

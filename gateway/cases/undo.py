@@ -25,7 +25,10 @@ from gateway.cases.resolutions import (
 )
 from gateway.cases.rows import Key
 from gateway.domain.errors import GatewayError, Kind, Reason, not_found, precondition
-from gateway.ledger.writer import LineDraft, close_void, lock_fund, void_line
+from gateway.domain.party import Role
+from gateway.ledger.settling import close_void
+from gateway.ledger.writer import LineDraft, lock_fund, void_line
+from gateway.registry.marks import mark_of
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 
@@ -107,6 +110,7 @@ async def _take_back(
     if line.corrected_by is not None:
         await close_void(conn, fund_id, number, line.corrected_by, line.effective_date)
         return Key("ledger", str(line.corrected_by))
+    role = Role.TRUSTEE_CHECKER if Role.TRUSTEE_CHECKER in actor.roles else Role.OPERATOR
     draft = LineDraft(
         account_id=line.account_id,
         book=line.book,
@@ -119,6 +123,7 @@ async def _take_back(
         counterparty_account=line.counterparty_account,
         corrects=number,
         correction_reason=reason,
+        signatures=(await mark_of(conn, actor.party_id, role, actor.now),),
     )
     posted = await void_line(conn, fund_id, draft, actor.now)
     return Key("ledger", str(posted.line_number))

@@ -13,6 +13,7 @@ from xinyi.v1.change_service_pb2 import (
     RejectChangesRequest,
 )
 from xinyi.v1.common_pb2 import Role
+from xinyi.v1.duty_service_pb2 import EraseLineRequest, SetDisclosureRulesRequest
 from xinyi.v1.fund_service_pb2 import CreateAppointmentRequest, SetSigningPolicyRequest, SigningTier
 from xinyi.v1.party_service_pb2 import (
     CreateCertificateRequest,
@@ -20,6 +21,7 @@ from xinyi.v1.party_service_pb2 import (
     CreatePublicKeyRequest,
 )
 
+from gateway.cli.estate import clock_in_words, share_in_words
 from gateway.cli.frame import Complaint, Session, group, remote
 from gateway.cli.labels import label
 from gateway.cli.options import Limit, Reason, Yes, new_request_id, resource
@@ -27,6 +29,7 @@ from gateway.cli.screen import Column, Row
 from gateway.cli.status import MISMATCH
 from gateway.cli.text import minor, moment, money, person
 from gateway.client import MAX_ITEMS, call, collect, confirm_changes, listing_digest
+from gateway.domain.duties import BEFORE_ANY
 
 app = group("What decides who can pay: proposed by one party, confirmed by another 登记变更.")
 
@@ -210,6 +213,27 @@ def _policy(asked: SetSigningPolicyRequest, session: Session) -> Iterable[str]:
         yield _tier(tier, session)
 
 
+def _rules(asked: SetDisclosureRulesRequest, session: Session) -> Iterable[str]:
+    rules, pick = asked.disclosure_rules, session.screen.pick
+    yield pick("公示规则", "rules of disclosure")
+    days = rules.answer_working_days or BEFORE_ANY.answer_working_days
+    yield pick(f"答复 {days} 个工作日", f"answers in {days} working days")
+    for clock in rules.clocks:
+        yield clock_in_words(clock, session.screen.lang)
+    if rules.itemised_categories:
+        categories = "、".join(rules.itemised_categories)
+        yield pick(f"须列明细：{categories}", f"told by item: {categories}")
+    if rules.HasField("bill_share"):
+        share = share_in_words(rules.bill_share, session.screen.lang)
+        yield pick(f"分摊：{share}", f"share in common bills: {share}")
+
+
+def _erasure(asked: EraseLineRequest, session: Session) -> Iterable[str]:
+    yield session.screen.pick("删除个人信息，不可恢复", "erase personal data, for ever")
+    yield asked.line
+    yield asked.reason
+
+
 def _tier(tier: SigningTier, session: Session) -> str:
     """``≤ 1,000.00: committee + checker``."""
     bound = f"≤ {minor(tier.up_to_minor, 'CNY')}" if tier.up_to_minor else "∞"
@@ -226,4 +250,6 @@ _WORDS: Final[Mapping[type[Message], Callable[[Any, Session], Iterable[str]]]] =
     CreateMandateRequest: _mandate,
     CreateAppointmentRequest: _appointment,
     SetSigningPolicyRequest: _policy,
+    SetDisclosureRulesRequest: _rules,
+    EraseLineRequest: _erasure,
 }

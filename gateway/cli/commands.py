@@ -19,6 +19,7 @@ from gateway.cli import (
     party,
     payment,
     proof,
+    question,
     reconcile,
     resolution,
     restore,
@@ -74,6 +75,7 @@ offline(app, "verify", EVERYONE)(proof.verify)
 remote(app, "notice", EVERYONE)(notice.notice)
 app.add_typer(proof.app, name="proof", rich_help_panel=EVERYONE)
 app.add_typer(line.app, name="line", rich_help_panel=EVERYONE)
+app.add_typer(question.app, name="question", rich_help_panel=EVERYONE)
 app.add_typer(fund.app, name="fund", rich_help_panel=EVERYONE)
 app.add_typer(estate.app, name="estate", rich_help_panel=EVERYONE)
 app.add_typer(party.app, name="party", rich_help_panel=EVERYONE)

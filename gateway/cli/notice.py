@@ -26,7 +26,7 @@ from gateway.disclosure.period import Period
 if TYPE_CHECKING:
     from gateway.disclosure.notice.press import Press
 
-_NOT_LOGGED = "LINE_NOT_LOGGED"
+_NOT_LOGGED = "NOT_LOGGED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ async def notice(  # noqa: PLR0913 - a notice has this many parts
     order = _Order(first, end or first, url.rstrip("/"), telephone)
     Period.of_months(order.first, order.last)
     # Only here is the press loaded.
-    from gateway.disclosure.notice.press import (  # noqa: PLC0415 - as said above
+    from gateway.disclosure.notice.fonts import (  # noqa: PLC0415 - as said above
         FONT_DIRS,
         FontsError,
-        Press,
     )
+    from gateway.disclosure.notice.press import Press  # noqa: PLC0415 - likewise
 
     try:
         press = Press.with_fonts((fonts,) if fonts else FONT_DIRS)

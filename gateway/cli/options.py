@@ -106,6 +106,11 @@ def announced(screen: Screen, given: str | None) -> str:
     return request_id
 
 
+def say_waits(screen: Screen, change: str) -> None:
+    """That what was proposed is done once another party confirms it."""
+    screen.say(f"待另一方确认：{change}", f"waits for another party: {change}")
+
+
 _fund = resource("funds")
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: you have read it.")]
@@ -156,6 +161,15 @@ To = Annotated[
 AsOf = Annotated[
     date | None,
     typer.Option("--as-of", parser=iso_date, metavar="DATE", help="At the end of this day."),
+]
+DisclosedBy = Annotated[
+    date | None,
+    typer.Option(
+        "--disclosed-by",
+        parser=iso_date,
+        metavar="DATE",
+        help="As it was disclosed at the end of this day.",
+    ),
 ]
 Vouchers = Annotated[
     list[str],

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from xinyi.v1.common_pb2 import Role
+from xinyi.v1.duty_service_pb2 import FactKind, GetFirmRecordRequest
 from xinyi.v1.party_service_pb2 import (
     GetCallerRequest,
     GetPartyRequest,
@@ -17,9 +18,9 @@ from xinyi.v1.party_service_pb2 import (
 
 from gateway.cli.frame import EVERYONE, Session, group, remote
 from gateway.cli.labels import label
-from gateway.cli.options import Limit, PersonArgument, resource
+from gateway.cli.options import Limit, PersonArgument, one_of, resource
 from gateway.cli.screen import Column
-from gateway.cli.text import last, moment, money
+from gateway.cli.text import day, last, moment, money, short
 from gateway.client import call, collect
 
 app = group("Parties, their persons, certificates, keys and mandates 参与方登记.")
@@ -30,6 +31,15 @@ _ROLES = Column("角色", "Roles", prose=True)
 _EXPIRES = Column("有效期至（北京）", "Valid until (Beijing)")
 _REVOKED = Column("撤销时间（北京）", "Revoked (Beijing)")
 _CREDIT_CODE = Column("统一社会信用代码", "Credit code")
+
+_FACTS = (
+    Column("事项", "What"),
+    Column("基金", "Fund"),
+    Column("对象", "About"),
+    Column("应办日", "Due"),
+    Column("补办日", "Done"),
+    Column("记录时间（北京）", "Recorded (Beijing)"),
+)
 
 _PartyArgument = Annotated[
     str, typer.Argument(parser=resource("parties"), metavar="PARTY", help="ID, or parties/ID.")
@@ -134,3 +144,36 @@ async def _mandates(session: Session, person: PersonArgument, limit: Limit = 500
         _REVOKED,
     )
     session.screen.list(answer, columns, rows)
+
+
+@remote(app, "record", EVERYONE)
+async def _record(
+    session: Session,
+    party: _PartyArgument,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            parser=one_of(FactKind),
+            metavar="KIND",
+            help="LATE_DISCLOSURE, UNANSWERED_QUESTION, MISSING_DETAIL or UNRECONCILED_LINE.",
+        ),
+    ] = None,
+    limit: Limit = 500,
+) -> None:
+    """List what was not done by its day in the estates that a firm serves: facts, no score."""
+    request = GetFirmRecordRequest(name=party, kinds=map(FactKind.Value, kinds or ()))
+    answer = await collect(session.stubs.duties.GetFirmRecord, request, limit)
+    lang = session.screen.lang
+    rows = (
+        (
+            label(FactKind, fact.kind, lang),
+            last(fact.fund),
+            short(fact.resource),
+            day(fact.due_date),
+            day(fact.done_date),
+            moment(fact.record_time),
+        )
+        for fact in answer.facts
+    )
+    session.screen.list(answer, _FACTS, rows)

@@ -54,6 +54,7 @@ from gateway.cli.options import (
     resource,
 )
 from gateway.cli.payment_file import Request, name_lines, read_requests
+from gateway.cli.payment_split import split_bill
 from gateway.cli.screen import Column, Row
 from gateway.cli.status import MISMATCH
 from gateway.cli.text import joined, last, moment, money
@@ -148,6 +149,9 @@ async def _submit_batch(
         raise name_lines(refused, asked) from None
     facts = [(_BATCH, answer.batch_id), *((_PAYMENT, name) for name in answer.payments)]
     session.screen.one(answer, facts)
+
+
+remote(app, "split", FIRM)(split_bill)
 
 
 @remote(app, "show", EVERYONE)

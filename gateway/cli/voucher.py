@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from xinyi.v1.disclosure_service_pb2 import GetVoucherRequest
+from xinyi.v1.common_pb2 import Role
+from xinyi.v1.disclosure_service_pb2 import (
+    GetVoucherRenditionRequest,
+    GetVoucherRequest,
+    VoucherRegion,
+    VoucherRendition,
+)
+from xinyi.v1.duty_service_pb2 import RenderVoucherRequest
 from xinyi.v1.payment_service_pb2 import (
     UploadVoucherHeader,
     UploadVoucherRequest,
@@ -16,13 +23,18 @@ from xinyi.v1.payment_service_pb2 import (
 )
 
 from gateway.cli.frame import EVERYONE, FIRM, Complaint, Session, group, remote
-from gateway.cli.options import Fund, InputFile, new_request_id
+from gateway.cli.labels import label
+from gateway.cli.options import Fund, InputFile, RequestId, announced, in_fund, new_request_id
 from gateway.cli.screen import Column
+from gateway.cli.text import moment
 from gateway.client import CHUNK_BYTES, LONG_TIMEOUT_S, call, receive, write_private
+from gateway.domain.describe import Language
 
-app = group("Vouchers: upload and fetch invoices, payrolls, contract pages 凭证.")
+app = group("Vouchers: invoices, payrolls, contract pages, and their public copies 凭证.")
 
 MAX_VOUCHER_BYTES: Final = 10 << 20
+MAX_RENDITION_BYTES: Final = 20 << 20
+_BOX = re.compile(r"(?:(\d{1,2}):)?(\d{1,4}),(\d{1,4}),(\d{1,4}),(\d{1,4})")
 _NAME = re.compile(r"funds/[a-z0-9-]+/vouchers/[0-9a-f]{64}")
 _MEDIA_TYPES = {
     ".pdf": "application/pdf",
@@ -31,6 +43,14 @@ _MEDIA_TYPES = {
     ".jpeg": "image/jpeg",
     ".txt": "text/plain",
 }
+
+_Voucher = Annotated[
+    str,
+    typer.Argument(
+        parser=in_fund("vouchers"), metavar="VOUCHER", help="FUND/SHA256, or funds/FUND/vouchers/…"
+    ),
+]
+_Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")]
 
 
 @remote(app, "upload", FIRM)
@@ -48,12 +68,8 @@ async def _upload(session: Session, file: InputFile, fund: Fund) -> None:
 
 
 @remote(app, "get", EVERYONE)
-async def _get(
-    session: Session,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="funds/FUND/vouchers/SHA256.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
-) -> None:
-    """Fetch a voucher, check its bytes against its name, and write it to a file."""
+async def _get(session: Session, name: _Voucher, out: _Out) -> None:
+    """Fetch the original of a voucher and check its bytes; owners use `voucher download`."""
     content, voucher = bytearray(), Voucher()
     request = GetVoucherRequest(name=name)
     parts = receive(session.stubs.disclosure.GetVoucher, request, LONG_TIMEOUT_S)
@@ -67,6 +83,86 @@ async def _get(
     write_private(out, bytes(content))
     facts = ((Column("凭证", "Voucher"), name), (Column("已写入", "Written to"), str(out)))
     session.screen.one(voucher, facts)
+
+
+@remote(app, "mask", FIRM)
+async def _mask(
+    session: Session,
+    name: _Voucher,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box",
+            metavar="[PAGE:]X,Y,WIDTH,HEIGHT",
+            help="What to black out, in thousandths of the upright page; repeat it.",
+        ),
+    ] = None,
+    page: Annotated[
+        int, typer.Option("--page", min=1, max=20, help="Page of boxes that name none.")
+    ] = 1,
+    request_id: RequestId = None,
+) -> None:
+    """Make the public copy of a voucher: pictures, black over boxes and numbers of persons."""
+    regions = [_region(each, page) for each in boxes or ()]
+    named = announced(session.screen, request_id)
+    request = RenderVoucherRequest(name=name, regions=regions, request_id=named)
+    answer = await call(session.stubs.duties.RenderVoucher, request, LONG_TIMEOUT_S)
+    session.screen.one(answer, _rendition(answer.rendition, session.screen.lang))
+    session.screen.say(
+        "所有业主都能看到：请下载核对，仍有个人信息就再遮盖一次",
+        "all owners see it: download it and look; mask again if it still names a private person",
+    )
+
+
+@remote(app, "download", EVERYONE)
+async def _download(session: Session, name: _Voucher, out: _Out) -> None:
+    """Fetch the public copy of a voucher; of several pages FILE-1, FILE-2 and so on."""
+    content, rendition = bytearray(), VoucherRendition()
+    request = GetVoucherRenditionRequest(name=name)
+    parts = receive(session.stubs.disclosure.GetVoucherRendition, request, LONG_TIMEOUT_S)
+    async for part in parts:
+        rendition.MergeFrom(part.rendition)
+        content += part.content
+        if len(content) > MAX_RENDITION_BYTES:
+            raise Complaint("the public copy is too large", "公开副本过大")
+    if sha256(content).hexdigest() != rendition.sha256:
+        raise Complaint("the bytes have another SHA-256 than was said", "公开副本内容与摘要不符")
+    written = _write_pages(bytes(content), list(rendition.page_sizes), out)
+    at = (Column("已写入", "Written to"), " ".join(map(str, written)))
+    session.screen.one(rendition, (*_rendition(rendition, session.screen.lang), at))
+
+
+def _region(text: str, page: int) -> VoucherRegion:
+    given = _BOX.fullmatch(text)
+    if given is None:
+        raise typer.BadParameter("is not as in 120,300,200,40 or 2:120,300,200,40 / 格式不对")
+    own, x, y, width, height = given.groups()
+    return VoucherRegion(
+        page=int(own or page), x=int(x), y=int(y), width=int(width), height=int(height)
+    )
+
+
+def _write_pages(content: bytes, sizes: list[int], out: Path) -> list[Path]:
+    """The pictures of the pages, one a file."""
+    several, written, start = len(sizes) > 1, list[Path](), 0
+    for number, size in enumerate(sizes, 1):
+        file = out.with_stem(f"{out.stem}-{number}") if several else out
+        write_private(file, content[start : start + size])
+        written, start = [*written, file], start + size
+    return written
+
+
+def _rendition(rendition: VoucherRendition, lang: Language) -> Iterator[tuple[Column, str]]:
+    yield Column("凭证", "Voucher"), rendition.voucher
+    yield Column("公开副本", "Public copy"), f"{rendition.number} · {rendition.sha256}"
+    yield Column("页数", "Pages"), str(len(rendition.page_sizes))
+    yield Column("按要求遮盖", "Masked as asked"), str(len(rendition.regions))
+    yield Column("自动遮盖号码", "Numbers masked"), str(rendition.numbers_masked)
+    yield (
+        Column("制作", "Made by"),
+        f"{rendition.maker} · {label(Role, rendition.maker_role, lang)}",
+    )
+    yield Column("时间（北京）", "Time (Beijing)"), moment(rendition.create_time)
 
 
 async def upload(session: Session, fund: str, file: Path) -> UploadVoucherResponse:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from hashlib import sha256
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from xinyi.v1 import bank_service_pb2 as bank_pb
 from xinyi.v1 import common_pb2 as common
+from xinyi.v1 import disclosure_service_pb2 as disclosure_pb
 from xinyi.v1 import ledger_service_pb2 as ledger_pb
 from xinyi.v1 import reconciliation_service_pb2 as reconciliation_pb
 
@@ -33,6 +36,12 @@ if TYPE_CHECKING:
     from gateway.demo.firm import Office
 
 _WUTONG, _JINJIANG, _XIANGYANG, _DONGFENG, _DONGFENG_2 = world.ESTATES[:5]
+
+_LIFT: Final = "6222020000000001"
+_NAMES: Final = tuple(
+    disclosure_pb.VoucherRegion(page=1, x=157, y=y, width=58, height=36) for y in (562, 624)
+)
+"""Where the lift's invoice names private persons."""
 
 _REJECTED: Final = "6222020000000404"
 _SILENT: Final = "6222020000000408"
@@ -79,6 +88,7 @@ class Day:
         self._open_bank()
         await self._receipts()
         await self._refusals()
+        await self._mask_a_voucher()
         await self._ordinary_payments()
         await self._wages()
         await self._special_payments()
@@ -140,7 +150,8 @@ class Day:
     async def _refusals(self) -> None:
         self.say("09:00 三次应被拒绝的操作 · three things that must be refused")
         await self._over_budget()
-        order = Order("upkeep", "电梯维修", "锐达电梯工程有限公司", "6222020000000001", 856_000)
+        paper = (files("gateway.demo") / "invoice.pdf").read_bytes()
+        order = Order("upkeep", "电梯维修", "锐达电梯工程有限公司", _LIFT, 856_000, paper)
         name = await self._submit(_WUTONG, order)
         people = self.office.people
         chair = world.CHAIRS[_WUTONG.committee]
@@ -156,6 +167,17 @@ class Day:
         reason = await refusal(calls.payments.SignPayment, request)
         self.expect.equal("同一自然人第二次签名被拒 · same person twice", reason, "SAME_PERSON")
         await self.office.sign(world.CHECKER, name)
+
+    async def _mask_a_voucher(self) -> None:
+        """The firm blacks out names, the gateway numbers; owners read that and nothing else."""
+        self.say("09:15 物业公司制作凭证的公开副本 · the public copy of a voucher")
+        paper = (files("gateway.demo") / "invoice.pdf").read_bytes()
+        voucher = f"funds/{_WUTONG.estate_id}/vouchers/{sha256(paper).hexdigest()}"
+        made = await self.office.mask(_WUTONG, voucher, _NAMES)
+        seen = (len(made.page_sizes), len(made.regions), made.numbers_masked)
+        self.expect.equal(
+            "凭证遮盖姓名两处、号码两个 · two names and two numbers blacked out", seen, (1, 2, 2)
+        )
 
     async def _over_budget(self) -> None:
         order = Order("cleaning", "清洁用品", "锦蓉日杂用品有限公司", "6222020000000002", 900_000)

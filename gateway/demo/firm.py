@@ -7,8 +7,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from xinyi.v1 import payment_service_pb2 as pb
+from xinyi.v1.duty_service_pb2 import RenderVoucherRequest
 
-from gateway.client import call
+from gateway.client import LONG_TIMEOUT_S, call
 from gateway.demo import world
 from gateway.demo.people import request_id
 from gateway.demo.register import cny
@@ -16,6 +17,8 @@ from gateway.domain.envelope import sign, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from xinyi.v1.disclosure_service_pb2 import VoucherRegion, VoucherRendition
 
     from gateway.demo.people import People
 
@@ -33,6 +36,7 @@ class Order:
         payee: who is paid.
         account: the payee's account.
         amount_minor: fen.
+        paper: its voucher as PDF; a few words of text where there is none.
     """
 
     budget: str
@@ -40,6 +44,7 @@ class Order:
     payee: str
     account: str
     amount_minor: int
+    paper: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,14 @@ class Office:
 
     people: People
 
-    async def voucher(self, estate: world.Estate, title: str) -> str:
+    async def voucher(self, estate: world.Estate, title: str, paper: bytes = b"") -> str:
         """Uploads a voucher for an estate's fund and returns its name."""
         fund = f"funds/{estate.estate_id}"
-        content = f"凭证（演示）\n{estate.display_name}\n{title}\n".encode()
+        content = paper or f"凭证（演示）\n{estate.display_name}\n{title}\n".encode()
         voucher = pb.Voucher(
             name=f"{fund}/vouchers/{sha256(content).hexdigest()}",
-            file_name=f"{title}.txt",
-            media_type="text/plain",
+            file_name=f"{title}.pdf" if paper else f"{title}.txt",
+            media_type="application/pdf" if paper else "text/plain",
             size_bytes=len(content),
         )
         header = pb.UploadVoucherHeader(parent=fund, voucher=voucher, request_id=request_id())
@@ -63,9 +68,17 @@ class Office:
         parts = [pb.UploadVoucherRequest(header=header), pb.UploadVoucherRequest(content=content)]
         return (await call(cashier.payments.UploadVoucher, parts)).voucher.name
 
+    async def mask(
+        self, estate: world.Estate, voucher: str, regions: Sequence[VoucherRegion]
+    ) -> VoucherRendition:
+        """Makes the public copy of a voucher."""
+        cashier = await self.people.calls(world.CASHIERS[estate.firm])
+        request = RenderVoucherRequest(name=voucher, regions=regions, request_id=request_id())
+        return (await call(cashier.duties.RenderVoucher, request, LONG_TIMEOUT_S)).rendition
+
     async def request(self, estate: world.Estate, order: Order) -> pb.SubmitPaymentRequest:
         """The call by which the firm asks for an order, its voucher uploaded."""
-        voucher = await self.voucher(estate, order.purpose)
+        voucher = await self.voucher(estate, order.purpose, order.paper)
         return pb.SubmitPaymentRequest(
             parent=f"funds/{estate.estate_id}",
             payment=_payment(estate, order, voucher),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,7 +12,7 @@ from xinyi.v1 import disclosure_service_pb2 as disclosure_pb
 from xinyi.v1 import ledger_service_pb2 as ledger_pb
 from xinyi.v1 import reconciliation_service_pb2 as reconciliation_pb
 
-from gateway.client import MAX_ITEMS, call, collect
+from gateway.client import LONG_TIMEOUT_S, MAX_ITEMS, CallRefused, call, collect, receive
 from gateway.demo import world
 from gateway.demo.people import refusal
 from gateway.domain.money import format_minor
@@ -151,12 +152,43 @@ async def _check_owner(people: People, expect: Expectations) -> None:
     owner = await people.calls(
         next(person for person in world.PEOPLE if person.party == "wutong-owners")
     )
-    own = disclosure_pb.ListDisclosedLinesRequest(parent="funds/wutong")
+    own = disclosure_pb.ListDisclosedLinesRequest(parent="funds/wutong", page_size=1000)
     lines = (await call(owner.disclosure.ListDisclosedLines, own)).lines
     expect.at_least("业主可查本小区明细 · an owner reads the lines", len(lines), 1)
     other = disclosure_pb.ListDisclosedLinesRequest(parent="funds/jinjiang")
     reason = await refusal(owner.disclosure.ListDisclosedLines, other)
     expect.equal("业主看不到别的小区 · and no other estate's", reason, "RESOURCE_NOT_FOUND")
+    await _check_voucher(owner, lines, expect)
+
+
+async def _check_voucher(
+    owner: Stubs, lines: Iterable[disclosure_pb.DisclosedLine], expect: Expectations
+) -> None:
+    """The owner reads the public copy of the lift's voucher, and no original."""
+    (lift,) = (line for line in lines if line.summary == "电梯维修")
+    (voucher,) = lift.vouchers
+    rendition, content = disclosure_pb.VoucherRendition(), b""
+    request = disclosure_pb.GetVoucherRenditionRequest(name=voucher)
+    async for part in receive(owner.disclosure.GetVoucherRendition, request, LONG_TIMEOUT_S):
+        rendition.MergeFrom(part.rendition)
+        content += part.content
+    expect.equal(
+        "业主看到遮盖后的凭证 · an owner sees the masked voucher",
+        sha256(content).hexdigest(),
+        rendition.sha256,
+    )
+    reason = await _refused_original(owner, voucher)
+    expect.equal("业主看不到原件 · and not the original", reason, "ROLE_NOT_ALLOWED")
+
+
+async def _refused_original(owner: Stubs, voucher: str) -> str:
+    """The reason for which the owner gets no original; empty if there is one."""
+    request = disclosure_pb.GetVoucherRequest(name=voucher)
+    try:
+        await anext(receive(owner.disclosure.GetVoucher, request, LONG_TIMEOUT_S))
+    except CallRefused as refused:
+        return refused.reason
+    return ""
 
 
 def table_of_funds(funds: Sequence[FundSummary]) -> Table:

@@ -9,12 +9,14 @@ still holds (Personal Information Protection Law art. 47).
 from __future__ import annotations
 
 import hmac
+import json
 from hashlib import sha256
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
 from gateway.domain.canonical import canonical_json
+from gateway.domain.logged import Count, Logged, Minor
 
 SCHEMA: Final = "xinyi.line/v1"
 SALT_BYTES: Final = 16
@@ -24,15 +26,8 @@ _PRIVATE: Final = frozenset(
 )
 """Fields that may name a person, or lead to one."""
 
-_Count = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,18})$")]
-_Minor = Annotated[str, StringConstraints(pattern=r"^(0|-?[1-9][0-9]{0,18})$")]
 
-
-class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Mark(_Shown):
+class Mark(Logged):
     """One signature behind a line, as owners see it.
 
     Attributes:
@@ -46,7 +41,7 @@ class Mark(_Shown):
     created_at: str
 
 
-class Line(_Shown):
+class Line(Logged):
     """A line as owners are shown it, and all of it that never changes.
 
     Attributes:
@@ -71,19 +66,19 @@ class Line(_Shown):
 
     schema_: Literal["xinyi.line/v1"] = Field(default=SCHEMA, alias="schema")
     fund: str
-    number: _Count
+    number: Count
     book: Literal["COMMON", "MAINTENANCE"]
     category: str
     summary: str
-    amount_minor: _Minor
-    running_minor: _Minor
+    amount_minor: Minor
+    running_minor: Minor
     currency: str
     effective_date: str
     disclosed_at: str
     counterparty: str
     counterparty_account: str
     vouchers: Annotated[tuple[str, ...], Field(strict=False)]
-    corrects: _Count
+    corrects: Count
     correction_reason: str
     signatures: Annotated[tuple[Mark, ...], Field(strict=False)]
 
@@ -98,6 +93,19 @@ def line_entry(line: Line, salt: bytes) -> bytes:
     fields = line.model_dump(mode="json", by_alias=True)
     commitments = {name: _commitment(name, fields.pop(name), salt) for name in sorted(_PRIVATE)}
     return canonical_json({**fields, "commitments": commitments})
+
+
+def is_openly(line: Line, entry: bytes) -> bool:
+    """Whether an entry is the line's in all that is no commitment: all that is left to compare.
+
+    Args:
+        line: whose salt was erased.
+        entry: of the log.
+    """
+    fields = line.model_dump(mode="json", by_alias=True)
+    logged: dict[str, object] = json.loads(entry)
+    del logged["commitments"]
+    return logged == {name: value for name, value in fields.items() if name not in _PRIVATE}
 
 
 def _commitment(name: str, value: object, salt: bytes) -> str:

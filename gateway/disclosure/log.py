@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from gateway.domain.errors import not_found
 from gateway.store import tables as t
+from gateway.store.bulk import insertion, update, write
 from gateway.transparency.checkpoint import Checkpoint
 from gateway.transparency.merkle import HASH_BYTES, leaf_hash, tree_root, whole_subtrees
 from gateway.transparency.note import parse_note
@@ -30,11 +31,14 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.store import Row
+    from gateway.store.bulk import Change
     from gateway.transparency.merkle import Node
     from gateway.transparency.note import Note, NoteSigner
 
 LINE: Final = "LINE"
 CERTIFICATE: Final = "CERTIFICATE"
+
+_TILE: Final = ("log_id", "level", "tile_index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,14 @@ class Entry:
     Attributes:
         kind: ``LINE`` or ``CERTIFICATE``.
         entry: its bytes, at most `MAX_ENTRY_BYTES`.
-        fund_id: of a line.
-        line_number: of a line.
+        fund_id: whose line or certificate it is.
+        number: of the line, or of the certificate, within the fund.
     """
 
     kind: str
     entry: bytes
     fund_id: str = ""
-    line_number: int = 0
+    number: int = 0
 
 
 async def begin(conn: AsyncConnection, log_id: str, origin: str, key: str, now: datetime) -> Row:
@@ -88,11 +92,9 @@ async def append(
     Returns:
         The signed checkpoint, on record with the entries or not at all.
     """
-    edge = await _edge(conn, log)
-    tiles = grown(log.size, edge, [leaf_hash(each.entry) for each in entries])
+    tiles = grown(log.size, await _edge(conn, log), [leaf_hash(each.entry) for each in entries])
     size = log.size + len(entries)
-    await _insert_entries(conn, log, entries)
-    await _put_tiles(conn, log.log_id, tiles)
+    await write(conn, _inserted(log, entries), *_put(log, tiles))
     await conn.execute(t.logs.update().where(t.logs.c.log_id == log.log_id).values(size=size))
     checkpoint = Checkpoint(log.origin, size, await root_of(conn, log.log_id, size))
     text = str(checkpoint)
@@ -107,56 +109,47 @@ def _signed(text: str, signer: NoteSigner) -> Note:
     return parse_note(f"{text}\n{signer.sign(text)}")
 
 
-async def _edge(conn: AsyncConnection, log: Row) -> dict[int, bytes]:
-    """The last tile of each level, where it is partial."""
+def _partial(size: int) -> list[tuple[int, int]]:
+    """Level and index of the last tile of each level, where it is partial."""
     partial, level = list[tuple[int, int]](), 0
-    while count := log.size >> (level * HEIGHT):
+    while count := size >> (level * HEIGHT):
         if count % WIDTH:
             partial.append((level, count // WIDTH))
         level += 1
-    rows = await _hashes(conn, log.log_id, partial)
-    return {level: rows[level, index] for level, index in partial}
+    return partial
 
 
-async def _insert_entries(conn: AsyncConnection, log: Row, entries: Sequence[Entry]) -> None:
+async def _edge(conn: AsyncConnection, log: Row) -> dict[int, bytes]:
+    rows = await _hashes(conn, log.log_id, _partial(log.size))
+    return {level: hashes for (level, _), hashes in rows.items()}
+
+
+def _inserted(log: Row, entries: Sequence[Entry]) -> Change:
     if any(len(each.entry) > MAX_ENTRY_BYTES for each in entries):
         raise ValueError(f"an entry of the log has at most {MAX_ENTRY_BYTES} bytes")
-    columns = (
-        (range(log.size, log.size + len(entries)), sa.BigInteger),
-        ((each.kind for each in entries), sa.Text),
-        ((each.fund_id for each in entries), sa.Text),
-        ((each.line_number for each in entries), sa.BigInteger),
-        ((each.entry for each in entries), sa.LargeBinary),
-    )
-    names = ("entry_index", "kind", "fund_id", "line_number", "entry")
-    given = _unnested(names, columns)
-    query = sa.select(sa.literal(log.log_id), *given.c)
-    await conn.execute(t.log_entries.insert().from_select(["log_id", *names], query))
+    rows = [
+        {
+            "log_id": log.log_id,
+            "entry_index": index,
+            "kind": each.kind,
+            "fund_id": each.fund_id,
+            "number": each.number,
+            "entry": each.entry,
+        }
+        for index, each in enumerate(entries, log.size)
+    ]
+    return insertion(t.log_entries, rows)
 
 
-async def _put_tiles(conn: AsyncConnection, log_id: str, tiles: Mapping[Tile, bytes]) -> None:
-    columns = (
-        ((tile.level for tile in tiles), sa.Integer),
-        ((tile.index for tile in tiles), sa.BigInteger),
-        (tiles.values(), sa.LargeBinary),
-    )
-    names = ("level", "tile_index", "hashes")
-    given = _unnested(names, columns)
-    insert = pg.insert(t.log_tiles).from_select(
-        ["log_id", *names], sa.select(sa.literal(log_id), *given.c)
-    )
-    key = ["log_id", "level", "tile_index"]
-    await conn.execute(
-        insert.on_conflict_do_update(index_elements=key, set_={"hashes": insert.excluded.hashes})
-    )
-
-
-def _unnested(
-    names: Sequence[str],
-    columns: Iterable[tuple[Iterable[object], type[sa.types.TypeEngine[Any]]]],
-) -> sa.TableValuedAlias:
-    arrays = (sa.cast(list(values), pg.ARRAY(kind)) for values, kind in columns)
-    return sa.func.unnest(*arrays).table_valued(*names).render_derived()
+def _put(log: Row, tiles: Mapping[Tile, bytes]) -> tuple[Change, Change]:
+    """Those that were partial become wider, the others are new."""
+    partial = _partial(log.size)
+    wider, new = list[dict[str, object]](), list[dict[str, object]]()
+    for tile, hashes in tiles.items():
+        place = {"log_id": log.log_id, "level": tile.level, "tile_index": tile.index}
+        there = (tile.level, tile.index) in partial
+        (wider if there else new).append({**place, "hashes": hashes})
+    return update(t.log_tiles, _TILE, wider), insertion(t.log_tiles, new)
 
 
 # --- reading ----------------------------------------------------------------------------------

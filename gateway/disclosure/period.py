@@ -32,9 +32,9 @@ class Period:
         """
         try:
             start, end = date.fromisoformat(f"{first}-01"), date.fromisoformat(f"{last}-01")
-        except ValueError:
+            period = cls(start, _next_month(end) - timedelta(days=1))
+        except (ValueError, OverflowError):  # the calendar has no month behind its last one
             raise invalid(Reason.FIELD_INVALID, "months", "is no month as in 2026-10") from None
-        period = cls(start, _next_month(end) - timedelta(days=1))
         if not 0 < len(period.months()) <= MAX_MONTHS:
             message = f"must be 1 to {MAX_MONTHS} months, the first one first"
             raise invalid(Reason.FIELD_INVALID, "months", message)

@@ -1,4 +1,4 @@
-"""Proofs of single lines, from the log in the database."""
+"""Proofs of single entries, from the log in the database."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from gateway.disclosure import log
-from gateway.disclosure.line_proof import Shown, written
 from gateway.disclosure.lines import fund_currency, shown
+from gateway.disclosure.proof_file import ShownLine, written
 from gateway.domain.errors import Reason, not_found, precondition
 from gateway.store import tables as t
 from gateway.transparency.checkpoint import parse_checkpoint
@@ -16,17 +16,18 @@ from gateway.transparency.merkle import inclusion_nodes, inclusion_proof
 from gateway.transparency.note import parse_note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.disclosure.proof_file import Shown
     from gateway.store import Row
 
 
 async def prove_line(
     conn: AsyncConnection, fund_id: str, number: int, witness_keys: Mapping[str, str]
 ) -> str:
-    """The proof file of a line, in the last tree that witnesses have cosigned, or else the last.
+    """The proof file of a line.
 
     Args:
         conn: a transaction.
@@ -35,11 +36,34 @@ async def prove_line(
         witness_keys: of the witnesses that are asked, by name.
 
     Raises:
-        GatewayError: RESOURCE_NOT_FOUND without such a line in the caller's scope, LINE_NOT_LOGGED
+        GatewayError: RESOURCE_NOT_FOUND without such a line in the caller's scope, NOT_LOGGED
             in the seconds before the log has it, DATA_ERASED once its salt is gone.
     """
     row = await _line(conn, fund_id, number)
-    logged = await _logged(conn, row)
+    name = f"funds/{fund_id}/lines/{number}"
+    logged = await place_of(conn, log.LINE, fund_id, number, name)
+
+    def told(log_key: str, keys: tuple[str, ...]) -> ShownLine:
+        salt = row.salt.bytes.hex()
+        return ShownLine(line=shown(row), salt=salt, log_key=log_key, witness_keys=keys)
+
+    return await prove(conn, logged, told, witness_keys)
+
+
+async def prove(
+    conn: AsyncConnection,
+    logged: Row,
+    told: Callable[[str, tuple[str, ...]], Shown],
+    witness_keys: Mapping[str, str],
+) -> str:
+    """The proof file of an entry, in the last tree that witnesses have cosigned, or else the last.
+
+    Args:
+        conn: a transaction.
+        logged: of `place_of`.
+        told: what the owner is shown, with the log's key and those of the witnesses.
+        witness_keys: of the witnesses that are asked, by name.
+    """
     note = parse_note(await log.signed_over(conn, logged.log_id, logged.entry_index))
     checkpoint = parse_checkpoint(note.text)
     nodes = inclusion_nodes(logged.entry_index, checkpoint.size)
@@ -47,15 +71,14 @@ async def prove_line(
     hashes = inclusion_proof(logged.entry_index, checkpoint.size, read)
     cosigned = {line.name for line in note.signatures}
     keys = tuple(key for name, key in sorted(witness_keys.items()) if name in cosigned)
-    line = Shown(shown(row), row.salt.bytes, logged.key, keys)
-    return written(line, logged.entry_index, hashes, note)
+    return written(told(logged.key, keys), logged.entry_index, hashes, note)
 
 
 async def fund_checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, str]:
     """The last checkpoint of the log that has the fund's lines, and the log's key.
 
     Raises:
-        GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope, LINE_NOT_LOGGED
+        GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope, NOT_LOGGED
             before that log's first line.
     """
     await fund_currency(conn, fund_id)
@@ -67,7 +90,7 @@ async def fund_checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, str
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         message = "nothing of this trust company is logged yet"
-        raise precondition(Reason.LINE_NOT_LOGGED, f"funds/{fund_id}", message)
+        raise precondition(Reason.NOT_LOGGED, f"funds/{fund_id}", message)
     return await log.signed(conn, row.log_id), row.key
 
 
@@ -88,20 +111,27 @@ async def _line(conn: AsyncConnection, fund_id: str, number: int) -> Row:
     return row
 
 
-async def _logged(conn: AsyncConnection, line: Row) -> Row:
+async def place_of(conn: AsyncConnection, kind: str, fund_id: str, number: int, name: str) -> Row:
+    """Where a line or a certificate stands: log_id, entry_index, and the log's key.
+
+    Args:
+        conn: a transaction.
+        kind: of the entry.
+        fund_id: the fund.
+        number: of the line or the certificate.
+        name: of it as a resource.
+
+    Raises:
+        GatewayError: NOT_LOGGED in the seconds before the log has it.
+    """
     entries = t.log_entries
     query = (
         sa.select(entries.c.log_id, entries.c.entry_index, t.logs.c.key)
         .join_from(entries, t.logs, entries.c.log_id == t.logs.c.log_id)
-        .where(
-            entries.c.kind == log.LINE,
-            entries.c.fund_id == line.fund_id,
-            entries.c.line_number == line.line_number,
-        )
+        .where(entries.c.kind == kind, entries.c.fund_id == fund_id, entries.c.number == number)
     )
     row = (await conn.execute(query)).one_or_none()
     if row is None:
-        name = f"funds/{line.fund_id}/lines/{line.line_number}"
-        message = "the log takes lines every second; ask again"
-        raise precondition(Reason.LINE_NOT_LOGGED, name, message)
+        message = "the log takes what is new every second; ask again"
+        raise precondition(Reason.NOT_LOGGED, name, message)
     return row

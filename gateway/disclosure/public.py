@@ -37,20 +37,33 @@ def write_bundles(directory: Path, first: int, entries: Sequence[bytes]) -> None
 
 def write_checkpoint(directory: Path, note: str) -> None:
     """Replaces the checkpoint, at once and on disk; what it promises must be there before."""
-    directory.mkdir(parents=True, exist_ok=True)
-    put(directory / CHECKPOINT, note.encode())
+    _replace(directory / CHECKPOINT, note.encode())
 
 
 def write_page(directory: Path, page: str) -> None:
-    """Puts the page there, unless it is there already."""
-    path = directory / PAGE
-    content = page.encode()
+    """Puts the page beside the logs."""
+    _replace(directory / PAGE, page.encode())
+
+
+def read_checkpoints(directory: Path) -> dict[str, str]:
+    """The checkpoint of each log that has one, by the log's id."""
+    return {
+        path.parent.name: path.read_text(errors="replace")
+        for path in directory.glob(f"*/{CHECKPOINT}")
+    }
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes nothing where it stands already: a log is looked at far more often than it grows."""
     if not path.exists() or path.read_bytes() != content:
-        directory.mkdir(parents=True, exist_ok=True)
-        put(path, content)
+        _put(path, content)
 
 
 def _write_new(path: Path, content: bytes) -> None:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        put(path, content)
+        _put(path, content)
+
+
+def _put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    put(path, content)

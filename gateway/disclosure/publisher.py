@@ -8,6 +8,7 @@ what is believed: a database that does not go on from the checkpoint in public i
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,13 +19,14 @@ import sqlalchemy as sa
 import structlog
 
 from gateway.disclosure import log, public
+from gateway.disclosure.certificates import log_entry, note_logged, unlogged
 from gateway.disclosure.entry import line_entry
 from gateway.disclosure.lines import shown
 from gateway.disclosure.scrub import scrub
 from gateway.disclosure.verify_page import verify_page
 from gateway.disclosure.witnesses import ForkedError, WitnessAt, ask, keep, last_cosigned
 from gateway.domain.errors import GatewayError, Kind, Reason
-from gateway.store import GATEWAY
+from gateway.store import GATEWAY, finished
 from gateway.store import tables as t
 from gateway.transparency.checkpoint import Checkpoint, parse_checkpoint
 from gateway.transparency.note import NoteError, open_note, parse_key, parse_note
@@ -40,14 +42,13 @@ if TYPE_CHECKING:
     from gateway.disclosure.keys import LogKeys
     from gateway.store import Row, Store
 
-LINES_AT_ONCE: Final = 4096
+LINES_AT_ONCE: Final = 1024
+"""Of one transaction: what the driver reads and writes of them at a stretch, calls wait for."""
 
-_ENTRIES_AT_ONCE: Final = 64 * WIDTH
+_LINES_AT_A_STRETCH: Final = 16
+"""Between two looks whether a call waits: less than a millisecond's work."""
 
-_FINISHED: Final = sa.text(
-    "disclosed_lines.transaction_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-)
-"""Below the oldest transaction still open nothing can appear any more."""
+_ENTRIES_AT_ONCE: Final = 8 * WIDTH
 
 logger = structlog.get_logger(__name__)
 
@@ -60,10 +61,12 @@ class Standing:
         trouble: why nothing may be served or paid; None while nothing is wrong. It stays until the
             process begins anew: what was tampered with is not believed because it was put back.
         scrubbed: how far each log was looked through.
+        publishing: held while files are written, so that no older checkpoint follows a newer one.
     """
 
     trouble: GatewayError | None = None
     scrubbed: dict[str, int] = field(default_factory=dict)
+    publishing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,12 @@ class Publisher:
         taken = 0
         while True:
             with self._noting():
+                seen = public.read_checkpoints(self.directory)
                 async with self.store.transaction(GATEWAY) as conn:
-                    await self._require_published(conn)
-                    count = await self._take(conn)
-            taken += count
-            if count < LINES_AT_ONCE:
+                    await _require_published(conn, seen)
+                    lines, certificates = await self._take(conn)
+            taken += lines + certificates
+            if max(lines, certificates) < LINES_AT_ONCE:
                 break
         with self._noting():
             await self.publish_all()
@@ -113,8 +117,10 @@ class Publisher:
     async def look(self) -> None:
         """Compares the logs with what is public, as at the start; trouble is noted, not raised."""
         with suppress(GatewayError), self._noting():
+            # Before the database is: another process may publish meanwhile.
+            seen = public.read_checkpoints(self.directory)
             async with self.store.snapshot(GATEWAY) as conn:
-                await self._require_published(conn)
+                await _require_published(conn, seen)
 
     async def scrub(self) -> int:
         """Looks through a few lines of each log, going on from where it was; returns 0.
@@ -154,24 +160,32 @@ class Publisher:
 
     async def publish_all(self) -> None:
         """Brings the public files of every log up to its last checkpoint."""
-        public.write_page(self.directory, verify_page())
-        async with self.store.snapshot(GATEWAY) as conn:
-            for row in await log.all_logs(conn):
-                await self._publish(conn, row)
+        async with self.standing.publishing:
+            await asyncio.to_thread(public.write_page, self.directory, verify_page())
+            seen = public.read_checkpoints(self.directory)
+            async with self.store.snapshot(GATEWAY) as conn:
+                for row in await log.all_logs(conn):
+                    await self._publish(conn, row, published(seen, row))
 
     # --- taking ---------------------------------------------------------------------------------
 
-    async def _take(self, conn: AsyncConnection) -> int:
+    async def _take(self, conn: AsyncConnection) -> tuple[int, int]:
+        """How many lines came, and how many certificates."""
         position = (await conn.execute(sa.select(t.log_position).with_for_update())).one()
-        rows = (await conn.execute(_lines_behind(position))).all()
-        if not rows:
-            return 0
-        by_trustee: dict[str, list[Row]] = defaultdict(list)
-        for row in rows:
-            by_trustee[row.trustee_id].append(row)
+        certificates = await unlogged(conn, LINES_AT_ONCE)
+        lines = (await conn.execute(_lines_behind(position))).all()
+        entries = [*await _entries(lines), *map(log_entry, certificates)]
+        by_trustee: dict[str, list[log.Entry]] = defaultdict(list)
+        for row, entry in zip((*lines, *certificates), entries, strict=True):
+            by_trustee[row.trustee_id].append(entry)
         for trustee_id in sorted(by_trustee):
-            await self._append(conn, trustee_id, list(map(_entry, by_trustee[trustee_id])))
-        last = rows[-1]
+            await self._append(conn, trustee_id, by_trustee[trustee_id])
+        if lines:
+            await self._move_on(conn, lines[-1])
+        await note_logged(conn, certificates)
+        return len(lines), len(certificates)
+
+    async def _move_on(self, conn: AsyncConnection, last: Row) -> None:
         await conn.execute(
             t.log_position.update().values(
                 transaction_id=last.transaction_id,
@@ -179,7 +193,6 @@ class Publisher:
                 line_number=last.line_number,
             )
         )
-        return len(rows)
 
     async def _append(
         self, conn: AsyncConnection, log_id: str, entries: Sequence[log.Entry]
@@ -192,26 +205,24 @@ class Publisher:
 
     # --- publishing -----------------------------------------------------------------------------
 
-    async def _publish(self, conn: AsyncConnection, row: Row) -> None:
+    async def _publish(self, conn: AsyncConnection, row: Row, there: Checkpoint | None) -> None:
         directory = self.directory / row.log_id
-        there = published(directory, row)
         size = 0 if there is None else there.size
         note = await log.signed(conn, row.log_id)
         if row.size != size:
             await self._write_new(conn, row, directory, size)
-        public.write_checkpoint(directory, note)
+        await asyncio.to_thread(public.write_checkpoint, directory, note)
 
     async def _write_new(
         self, conn: AsyncConnection, row: Row, directory: Path, old_size: int
     ) -> None:
-        public.write_tiles(
-            directory, await log.tiles(conn, row.log_id, tiles_of(row.size, old_size))
-        )
+        tiles = await log.tiles(conn, row.log_id, tiles_of(row.size, old_size))
+        await asyncio.to_thread(public.write_tiles, directory, tiles)
         first = old_size // WIDTH * WIDTH
         for start in range(first, row.size, _ENTRIES_AT_ONCE):
             end = min(start + _ENTRIES_AT_ONCE, row.size)
             entries = await log.entries(conn, row.log_id, start, end)
-            public.write_bundles(directory, start, entries)
+            await asyncio.to_thread(public.write_bundles, directory, start, entries)
 
     # --- witnesses ------------------------------------------------------------------------------
 
@@ -251,13 +262,15 @@ class Publisher:
             await keep(writing, row, witness, line)
         return 1
 
-    # --- believing ------------------------------------------------------------------------------
 
-    async def _require_published(self, conn: AsyncConnection) -> None:
-        for row in await log.all_logs(conn):
-            there = published(self.directory / row.log_id, row)
-            if there is not None:
-                await require_goes_on(conn, row, there)
+# --- believing ----------------------------------------------------------------------------------
+
+
+async def _require_published(conn: AsyncConnection, seen: Mapping[str, str]) -> None:
+    for row in await log.all_logs(conn):
+        there = published(seen, row)
+        if there is not None:
+            await require_goes_on(conn, row, there)
 
 
 async def require_goes_on(conn: AsyncConnection, row: Row, seen: Checkpoint) -> None:
@@ -272,17 +285,16 @@ async def require_goes_on(conn: AsyncConnection, row: Row, seen: Checkpoint) -> 
         raise broken(row.log_id, f"its first {seen.size} entries are not those published")
 
 
-def published(directory: Path, row: Row) -> Checkpoint | None:
-    """The checkpoint in public, None before the first.
+def published(seen: Mapping[str, str], row: Row) -> Checkpoint | None:
+    """A log's checkpoint among those in public, None before its first.
 
     Raises:
         GatewayError: LOG_BROKEN if it is not by the log's own key.
     """
-    path = directory / public.CHECKPOINT
-    if not path.exists():
+    if row.log_id not in seen:
         return None
     try:
-        note = parse_note(path.read_text())
+        note = parse_note(seen[row.log_id])
         open_note(note, [parse_key(row.key)])
         return parse_checkpoint(note.text)
     except NoteError as error:
@@ -306,10 +318,19 @@ def _lines_behind(position: Row) -> sa.Select[*tuple[object, ...]]:
     return (
         sa.select(lines, t.funds.c.trustee_id, t.funds.c.currency)
         .join_from(lines, t.funds, lines.c.fund_id == t.funds.c.fund_id)
-        .where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, last)), _FINISHED)
+        .where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, last)), finished(lines))
         .order_by(*order)
         .limit(LINES_AT_ONCE)
     )
+
+
+async def _entries(rows: Sequence[Row]) -> list[log.Entry]:
+    """Entries of many lines; calls are answered in between, whatever there is to catch up with."""
+    entries = list[log.Entry]()
+    for start in range(0, len(rows), _LINES_AT_A_STRETCH):
+        entries += map(_entry, rows[start : start + _LINES_AT_A_STRETCH])
+        await asyncio.sleep(0)
+    return entries
 
 
 def _entry(row: Row) -> log.Entry:

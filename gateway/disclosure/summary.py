@@ -7,13 +7,12 @@ it over is no income; it stands in the opening balance.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from gateway.clock import end_of
 from gateway.disclosure.lines import fund_currency
 from gateway.ledger.writer import OPENING_CATEGORY
 from gateway.store import tables as t
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 BOOKS: Final = ("COMMON", "MAINTENANCE")
 
-_L = t.disclosed_lines.c
+_M = t.category_months.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,14 @@ class Summary:
     books: tuple[BookSummary, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Movements:
+    """What moved, and before it what each book had; of one fund, or added up over several."""
+
+    openings: Counter[str] = field(default_factory=Counter)
+    sums: list[Sum] = field(default_factory=list)
+
+
 async def fund_summary(
     conn: AsyncConnection, fund_id: str, period: Period, disclosed_by: date | None = None
 ) -> Summary:
@@ -109,17 +116,40 @@ async def fund_summary(
         GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope.
     """
     currency = await fund_currency(conn, fund_id)
-    known = _known(fund_id, disclosed_by)
-    sums = [
-        Sum(row.book, row.month, row.category, int(row.income), int(row.cost))
-        for row in await conn.execute(_sums(period).where(*known))
-    ]
-    taken_over = _L.category == OPENING_CATEGORY
-    before = (_L.effective_date < period.first) | (taken_over & (_L.effective_date <= period.last))
-    query = sa.select(_L.book, sa.func.sum(_L.amount_minor)).where(*known, before)
-    rows = await conn.execute(query.group_by(_L.book))
-    openings = {book: int(total) for book, total in rows}
-    books = (summarise(book, openings.get(book, 0), sums, period) for book in BOOKS)
+    moved = await movements(conn, [fund_id], period, disclosed_by)
+    return summary_of(currency, moved.get(fund_id, Movements()), period)
+
+
+async def movements(
+    conn: AsyncConnection, fund_ids: Sequence[str], period: Period, disclosed_by: date | None
+) -> dict[str, Movements]:
+    """What moved in each of these funds; one where nothing ever did is left out.
+
+    Args:
+        conn: a snapshot.
+        fund_ids: the funds; what the caller's scope does not show is left out as well.
+        period: which months; what was before them is the opening.
+        disclosed_by: only what was disclosed by the end of this day; None for all.
+    """
+    known = [_M.fund_id.in_(fund_ids), _M.month <= period.last]
+    if disclosed_by is not None:
+        known.append(_M.disclosed_on <= disclosed_by)
+    income, cost = sa.func.sum(_M.income_minor), sa.func.sum(_M.cost_minor)
+    key = (_M.fund_id, _M.book, _M.month, _M.category)
+    rows = await conn.execute(sa.select(*key, income, cost).where(*known).group_by(*key))
+    found: dict[str, Movements] = defaultdict(Movements)
+    for fund_id, book, month, category, income_minor, cost_minor in rows:
+        moved = found[fund_id]
+        if month < period.first or category == OPENING_CATEGORY:
+            moved.openings[book] += int(income_minor - cost_minor)
+        else:
+            moved.sums.append(Sum(book, month, category, int(income_minor), int(cost_minor)))
+    return found
+
+
+def summary_of(currency: str, moved: Movements, period: Period) -> Summary:
+    """Both books of what moved."""
+    books = (summarise(book, moved.openings[book], moved.sums, period) for book in BOOKS)
     return Summary(currency, tuple(books))
 
 
@@ -151,27 +181,3 @@ def _totals(sums: Iterable[Sum]) -> tuple[int, int]:
         income_minor += each.income_minor
         cost_minor += each.cost_minor
     return income_minor, cost_minor
-
-
-def _sums(period: Period) -> sa.Select[tuple[str, date, str, int, int]]:
-    """Income and cost by book, month and category."""
-    month = sa.cast(sa.func.date_trunc("month", _L.effective_date), sa.Date)
-    received = (_L.amount_minor > 0) == _L.corrects.is_(None)
-    income = sa.func.coalesce(sa.func.sum(_L.amount_minor).filter(received), 0)
-    cost = sa.func.coalesce(sa.func.sum(-_L.amount_minor).filter(~received), 0)
-    return (
-        sa.select(
-            _L.book, month.label("month"), _L.category, income.label("income"), cost.label("cost")
-        )
-        .where(
-            _L.effective_date.between(period.first, period.last), _L.category != OPENING_CATEGORY
-        )
-        .group_by(_L.book, month, _L.category)
-    )
-
-
-def _known(fund_id: str, disclosed_by: date | None) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = [_L.fund_id == fund_id]
-    if disclosed_by is not None:
-        conditions.append(_L.disclosed_at < end_of(disclosed_by))
-    return conditions

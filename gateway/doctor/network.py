@@ -22,10 +22,12 @@ _PATIENCE_S: Final = 3.0
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Where calls are answered, and where monitors are."""
+    """Where calls are answered, where monitors are, and where the book is read."""
     yield _address("listen", settings.listen, lambda: _is_ours(settings))
     if settings.metrics_listen:
         yield _address("metrics_listen", settings.metrics_listen, lambda: _is_page(settings))
+    if settings.public_listen:
+        yield _address("public_listen", settings.public_listen, lambda: _is_book(settings))
 
 
 def _address(check: str, address: str, answered: Callable[[], bool]) -> Finding:
@@ -85,6 +87,14 @@ def _is_page(settings: Settings) -> bool:
     except httpx.HTTPError:
         return False
     return answer.status_code == httpx.codes.OK and answer.text.strip() == "alive"
+
+
+def _is_book(settings: Settings) -> bool:
+    try:
+        answer = httpx.get(f"http://{settings.public_listen}/log/verify.html", timeout=_PATIENCE_S)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == httpx.codes.OK
 
 
 def _parts(address: str) -> tuple[str, int]:

@@ -26,8 +26,21 @@ KINDS_ZH: Final[Mapping[str, str]] = MappingProxyType(
         "WRONG_ACCOUNT": "账户不符",
         "AMBIGUOUS": "无法唯一配对",
         "SEARCH_LIMITED": "组合过多未搜完",
+        "QUESTIONED": "业主提问",
     }
 )
+
+FINDINGS_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "statement_missing": "缺对账单",
+        "inconsistent": "对账单期初加发生额不等于期末",
+        "discontinuous": "对账单期初不接上期期末",
+        "duplicate_statement": "对账单重复",
+        "chain_broken": "前一份余额证明被改过",
+        "reopened": "有迟来的账，重新核对",
+    }
+)
+"""What stands against the proof of a balance, or came since."""
 
 STATES_ZH: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -76,6 +89,7 @@ CAUSES_ZH: Final[Mapping[str, str]] = MappingProxyType(
         "entry_sum": "流水可能由多笔合成",
         "line_sum": "明细可能由多笔合成",
         "taken_apart": "人工拆开",
+        "questioned": "业主提问",
         "proposed_own_id": "编号相符，待人确认",
         "proposed_reference": "参考号相符，待人确认",
         "proposed_declared_batch": "批次合计相符，待人确认",
@@ -110,6 +124,7 @@ _SENTENCES_ZH: Final[Mapping[str, str]] = MappingProxyType(
         "ambiguous": "{day} 起有多笔等额，配对不止一种",
         "same_id": "{day} 起有多笔编号相同，配对不止一种",
         "taken_apart": "{day} 起的匹配由人拆开，待重新处理",
+        "questioned": "业主对 {day} 的明细提出疑问",
         "search_limited": "{day} 的 {amount} 可能由多笔合成，组合太多，未能搜完",
     }
 )

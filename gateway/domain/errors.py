@@ -82,8 +82,10 @@ class Reason(StrEnum):
     ITEM_NOT_OPEN = "ITEM_NOT_OPEN"
     MATCH_UNEVEN = "MATCH_UNEVEN"
     LOG_BROKEN = "LOG_BROKEN"
-    LINE_NOT_LOGGED = "LINE_NOT_LOGGED"
+    NOT_LOGGED = "NOT_LOGGED"
     DATA_ERASED = "DATA_ERASED"
+    VOUCHER_NOT_RENDERABLE = "VOUCHER_NOT_RENDERABLE"
+    RENDITION_MISSING = "RENDITION_MISSING"
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     RATE_EXCEEDED = "RATE_EXCEEDED"
@@ -135,8 +137,10 @@ MESSAGES_ZH: Mapping[Reason, str] = {
     Reason.ITEM_NOT_OPEN: "流水或明细已匹配，或未决金额不足",
     Reason.MATCH_UNEVEN: "两侧金额不等、不属同一账户，或不构成匹配",
     Reason.LOG_BROKEN: "公示日志与已公开的不一致，已停止服务",
-    Reason.LINE_NOT_LOGGED: "该明细尚未记入公示日志，请稍后再试",
+    Reason.NOT_LOGGED: "尚未记入公示日志，请稍后再试",
     Reason.DATA_ERASED: "该明细的个人信息已依法删除，无法再出具证明",
+    Reason.VOUCHER_NOT_RENDERABLE: "该凭证无法制作公开副本",
+    Reason.RENDITION_MISSING: "该凭证尚未制作公开副本",
     Reason.DEADLINE_TOO_SHORT: "剩余时间不足以完成请求",
     Reason.LIMIT_EXCEEDED: "超出数量或大小限制",
     Reason.RATE_EXCEEDED: "本机构调用过于频繁，请稍后重试",

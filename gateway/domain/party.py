@@ -42,6 +42,16 @@ SIGNING_ROLES = frozenset({Role.PROPERTY_FIRM, Role.OWNERS_COMMITTEE, Role.TRUST
 """Roles a signing policy can ask for: who books for the trustee or runs the gateway never signs."""
 
 
+def party_name(party_id: str) -> str:
+    """Resource name of a party."""
+    return f"parties/{party_id}"
+
+
+def person_name(party_id: str, person_id: str) -> str:
+    """Resource name of a person."""
+    return f"{party_name(party_id)}/persons/{person_id}"
+
+
 class Identity(NamedTuple):
     """Whom a client certificate names."""
 

@@ -1,4 +1,4 @@
-"""What a fund has, now from the running sums, or at the end of a past day from the lines."""
+"""What a fund has, now from the running sums, or at the end of a past day from those by day."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from gateway.domain.errors import not_found
+from gateway.store import narrow
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ async def fund_balance(conn: AsyncConnection, fund_id: str, as_of: date | None) 
     if as_of is None:
         statement, read_book = _NOW, _book_now
     else:
+        await narrow(conn, fund_id)
         statement, read_book = _AS_OF, _book_as_of
     rows = (await conn.execute(statement, {"fund": fund_id, "day": as_of})).all()
     if not rows:
@@ -95,7 +97,13 @@ _FUND = sa.bindparam("fund", type_=sa.Text)
 _DAY = sa.bindparam("day", type_=sa.Date)
 
 
-def _by_book(*columns: sa.ColumnElement[Any], bank: sa.ScalarSelect[Any]) -> sa.Select[Any]:
+def _scalar(column: sa.Column[int], *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    """The sum of a column over the fund's rows of its table."""
+    of_fund = column.table.c.fund_id == _FUND
+    return sa.select(sa.func.sum(column)).where(of_fund, *conditions).scalar_subquery()
+
+
+def _fund_with(*columns: sa.ColumnElement[Any], bank: sa.ScalarSelect[Any]) -> sa.Select[Any]:
     """One statement, so that bank and books are of one moment."""
     return (
         sa.select(t.funds.c.currency, sa.func.coalesce(bank, 0).label("bank_minor"), *columns)
@@ -105,38 +113,28 @@ def _by_book(*columns: sa.ColumnElement[Any], bank: sa.ScalarSelect[Any]) -> sa.
     )
 
 
-def _sum_of_lines(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    lines = t.disclosed_lines.c
-    query = sa.select(sa.func.sum(lines.amount_minor)).where(
-        lines.fund_id == _FUND,
-        lines.book == t.books.c.book,
-        lines.effective_date <= _DAY,
-        *conditions,
-    )
-    return sa.func.coalesce(query.correlate(t.books).scalar_subquery(), 0)
-
-
-_L = t.disclosed_lines.c
-# A line that was voided together with its correction was closed without a value date of the bank's.
-_CLOSED_ON = sa.func.coalesce(_L.bank_value_date, _L.match_date)
-
-_NOW = _by_book(
+_NOW = _fund_with(
     *(t.books.c.book, t.books.c.total_minor, t.books.c.held_minor),
     *(t.books.c.pending_in_minor, t.books.c.pending_out_minor),
-    bank=sa.select(sa.func.sum(t.bank_accounts.c.bank_minor))
-    .where(t.bank_accounts.c.fund_id == _FUND)
-    .scalar_subquery(),
+    bank=_scalar(t.bank_accounts.c.bank_minor),
 )
 
-_AS_OF = _by_book(
-    t.books.c.book,
-    _sum_of_lines().label("total_minor"),
-    _sum_of_lines(_CLOSED_ON.is_(None) | (_CLOSED_ON > _DAY)).label("pending_minor"),
-    bank=sa.select(sa.func.sum(t.postings.c.amount_minor))
-    .where(
-        t.postings.c.fund_id == _FUND,
-        t.postings.c.account_kind == "BANK",
-        t.postings.c.effective_date <= _DAY,
+# A row a day and book, however many lines they have. What counts for a day and was confirmed by
+# then stands at the later of the two, so that what is pending is a difference of two such sums.
+_D = t.book_days.c
+_past = (
+    sa.select(
+        _D.book,
+        sa.func.sum(_D.booked_minor).label("total_minor"),
+        sa.func.sum(_D.booked_minor - _D.settled_minor).label("pending_minor"),
     )
-    .scalar_subquery(),
+    .where(_D.fund_id == _FUND, _D.day <= _DAY)
+    .group_by(_D.book)
+    .subquery()
 )
+_AS_OF = _fund_with(
+    t.books.c.book,
+    sa.func.coalesce(_past.c.total_minor, 0).label("total_minor"),
+    sa.func.coalesce(_past.c.pending_minor, 0).label("pending_minor"),
+    bank=_scalar(t.bank_days.c.moved_minor, t.bank_days.c.day <= _DAY),
+).outerjoin(_past, _past.c.book == t.books.c.book)

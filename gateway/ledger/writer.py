@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
 from gateway.domain.errors import GatewayError, Kind, Reason, not_found, precondition
+from gateway.domain.free_text import mask_text
+from gateway.ledger.settling import close_void, mark_matched, pending_column, settle_lines
 from gateway.store import bulk
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,7 +37,7 @@ class LineDraft:
         account_id: the fund's bank account through which the money moves.
         book: ``COMMON`` or ``MAINTENANCE``.
         category: under which the owners read it.
-        summary: what for.
+        summary: what for; written without numbers by which a person is found, see `mask_text`.
         amount_minor: minor units; receipts above zero, payments below, never zero.
         effective_date: the day it counts for.
         payment_id: the payment it comes from, empty for others.
@@ -47,7 +48,7 @@ class LineDraft:
         vouchers: SHA-256 of each voucher.
         signatures: who asked and who signed: ``party_name``, ``role``, ``created_at``; no persons.
         corrects: number of the line that this one takes back (红字).
-        correction_reason: why.
+        correction_reason: why; as the summary.
     """
 
     account_id: str
@@ -122,6 +123,7 @@ class _Numbered:
     draft: LineDraft
     posted: PostedLine
     running_minor: int
+    salt: bytes
 
 
 _ADVANCE: Final = """
@@ -131,7 +133,7 @@ _ADVANCE: Final = """
         running_minor = f.running_minor + n.moved
     FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n(fund_id, count, moved)
     WHERE f.fund_id = n.fund_id
-    RETURNING f.fund_id, f.last_line_number, f.last_entry_number, f.running_minor
+    RETURNING f.fund_id, f.last_line_number, f.last_entry_number, f.running_minor, f.alias_salt
 """
 """Hands out numbers for lines, one entry a line."""
 
@@ -255,7 +257,7 @@ async def open_account(
     opening = BankMovement(f"opening-{account_id}", opening_minor, opening_date)
     await book_bank_entries(conn, fund_id, account_id, (opening,), now)
     await settle_lines(conn, fund_id, {posted.line_number: opening_date})
-    await _mark_matched(conn, fund_id, (posted.line_number,), _SETTLED_WITHOUT_BANK, opening_date)
+    await mark_matched(conn, fund_id, (posted.line_number,), _SETTLED_WITHOUT_BANK, opening_date)
 
 
 async def void_line(
@@ -271,114 +273,6 @@ async def void_line(
     posted = await post_line(conn, fund_id, draft, now)
     await close_void(conn, fund_id, draft.corrects, posted.line_number, draft.effective_date)
     return posted
-
-
-async def close_void(
-    conn: AsyncConnection, fund_id: str, number: int, correction: int, day: date
-) -> None:
-    """Closes a line and its correction, neither of which the bank will book, if both are open."""
-    pair = (number, correction)
-    if await _are_untouched(conn, fund_id, pair):
-        await settle_lines(conn, fund_id, dict.fromkeys(pair))
-        await _mark_matched(conn, fund_id, pair, f"void-{correction}", day)
-
-
-async def settle_lines(
-    conn: AsyncConnection, fund_id: str, value_dates: Mapping[int, date | None]
-) -> frozenset[int]:
-    """Marks lines as confirmed by the bank, by number with the bank's value date.
-
-    Returns:
-        The numbers of those that were not before.
-    """
-    lines = t.disclosed_lines
-    news = (
-        sa.func.unnest(
-            sa.cast(list(value_dates), pg.ARRAY(sa.BigInteger)),
-            sa.cast(list(value_dates.values()), pg.ARRAY(sa.Date)),
-        )
-        .table_valued("number", "value_date")
-        .render_derived()
-    )
-    settled = await conn.execute(
-        lines.update()
-        .where(
-            lines.c.fund_id == fund_id,
-            lines.c.line_number == news.c.number,
-            lines.c.settled.is_(False),
-        )
-        .values(settled=True, bank_value_date=news.c.value_date)
-        .returning(lines.c.line_number, lines.c.book, lines.c.amount_minor)
-    )
-    rows = settled.all()
-    await _change_pending(conn, fund_id, rows, -1)
-    return frozenset(row.line_number for row in rows)
-
-
-async def unsettle_lines(conn: AsyncConnection, fund_id: str, numbers: Collection[int]) -> None:
-    """Marks lines as not confirmed by the bank after all: the match that said so was undone."""
-    lines = t.disclosed_lines
-    unsettled = await conn.execute(
-        lines.update()
-        .where(
-            lines.c.fund_id == fund_id,
-            lines.c.line_number == sa.any_(sa.cast(list(numbers), pg.ARRAY(sa.BigInteger))),
-            lines.c.settled,
-        )
-        .values(settled=False, bank_value_date=None)
-        .returning(lines.c.line_number, lines.c.book, lines.c.amount_minor)
-    )
-    await _change_pending(conn, fund_id, unsettled.all(), 1)
-
-
-async def _change_pending(
-    conn: AsyncConnection, fund_id: str, lines: Sequence[Row], sign: int
-) -> None:
-    """Puts lines into what their books have pending (`sign` 1), or takes them out of it (-1)."""
-    changes: dict[str, Counter[str]] = defaultdict(Counter)
-    for line in lines:
-        changes[line.book][_pending_column(line.amount_minor)] += sign * line.amount_minor
-    for book in sorted(changes):
-        await _change_book(conn, fund_id, book, changes[book])
-
-
-def close_staged(table: str, which: str) -> str:
-    """The beginning of a statement that matches lines of many funds, and settles as `settle_lines`.
-
-    What follows it has in `settled` (fund_id, line_number) the lines that were not settled before.
-    No line is updated twice: each time would write it, and its place in every index, again.
-
-    Args:
-        table: a table of the transaction with columns fund_id, line_number, id (the match), and
-            value_date. Its funds must be locked; they lie between the statement's parameters
-            `first` and `last`, or a nation's lines would be gone through for those of a few.
-            The parameter `day` is that of the match.
-        which: which rows of it, as a condition on `m`.
-    """
-    same = """
-        l.fund_id BETWEEN :first AND :last
-            AND l.fund_id = m.fund_id AND l.line_number = m.line_number
-    """
-    return f"""
-        WITH settled AS (
-            UPDATE disclosed_lines l SET match_id = m.id, match_date = :day, settled = true,
-                bank_value_date = m.value_date
-            FROM {table} m WHERE {which} AND {same} AND NOT l.settled
-            RETURNING l.fund_id, l.line_number, l.book, l.amount_minor
-        ), confirmed_before AS (
-            UPDATE disclosed_lines l SET match_id = m.id, match_date = :day
-            FROM {table} m WHERE {which} AND {same} AND l.settled
-        ), moved AS (
-            SELECT fund_id, book,
-                coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0) AS in_minor,
-                coalesce(sum(amount_minor) FILTER (WHERE amount_minor < 0), 0) AS out_minor
-            FROM settled GROUP BY fund_id, book
-        ), booked AS (
-            UPDATE books b SET pending_in_minor = b.pending_in_minor - moved.in_minor,
-                pending_out_minor = b.pending_out_minor - moved.out_minor
-            FROM moved WHERE b.fund_id = moved.fund_id AND b.book = moved.book
-        )
-    """  # noqa: S608 - names and conditions of our own code
 
 
 async def _require_uncorrected(conn: AsyncConnection, fund_id: str, number: int) -> None:
@@ -422,13 +316,14 @@ async def _number(
         )
         for row in rows
     }
+    salts = {row.fund_id: row.alias_salt.bytes for row in rows}
     numbered = []
     for fund_id, draft in drafts:
         if fund_id not in before:
             raise not_found(f"funds/{fund_id}")
         counters = before[fund_id] = before[fund_id].after(draft.amount_minor)
         posted = PostedLine(counters.line_number, counters.entry_number)
-        numbered.append(_Numbered(fund_id, draft, posted, counters.running_minor))
+        numbered.append(_Numbered(fund_id, draft, posted, counters.running_minor, salts[fund_id]))
     return numbered
 
 
@@ -442,7 +337,7 @@ def _line_row(line: _Numbered, now: datetime) -> dict[str, Any]:
         "account_id": draft.account_id,
         "book": draft.book,
         "category": draft.category,
-        "summary": draft.summary,
+        "summary": mask_text(draft.summary, line.salt),
         "amount_minor": draft.amount_minor,
         "effective_date": draft.effective_date,
         "payment_id": draft.payment_id,
@@ -453,7 +348,7 @@ def _line_row(line: _Numbered, now: datetime) -> dict[str, Any]:
         "vouchers": draft.vouchers,
         "signatures": json.dumps([dict(each) for each in draft.signatures]),
         "corrects": draft.corrects,
-        "correction_reason": draft.correction_reason,
+        "correction_reason": mask_text(draft.correction_reason, line.salt),
     }
 
 
@@ -515,54 +410,16 @@ def _insertions(entries: Sequence[_Entry], now: datetime) -> tuple[bulk.Change, 
     return bulk.insertion(t.entries, rows), bulk.insertion(t.postings, postings)
 
 
-def _pending_column(amount_minor: int) -> str:
-    return "pending_in_minor" if amount_minor > 0 else "pending_out_minor"
-
-
 def _book_changes(drafts: Sequence[tuple[str, LineDraft]]) -> bulk.Change:
     """Moves the books by their new lines, which the bank has not confirmed yet."""
     changes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for fund_id, draft in drafts:
         change = changes[fund_id, draft.book]
         change["total_minor"] += draft.amount_minor
-        change[_pending_column(draft.amount_minor)] += draft.amount_minor
+        change[pending_column(draft.amount_minor)] += draft.amount_minor
     columns = ("total_minor", "pending_in_minor", "pending_out_minor")
     rows = [
         {"fund_id": fund_id, "book": book, **{each: change[each] for each in columns}}
         for (fund_id, book), change in sorted(changes.items())
     ]
     return bulk.update(t.books, ("fund_id", "book"), rows, add=True)
-
-
-async def _change_book(
-    conn: AsyncConnection, fund_id: str, book: str, changes: Mapping[str, int]
-) -> None:
-    values = {column: t.books.c[column] + change for column, change in changes.items()}
-    await conn.execute(
-        t.books.update()
-        .where(t.books.c.fund_id == fund_id, t.books.c.book == book)
-        .values(**values)
-    )
-
-
-async def _are_untouched(conn: AsyncConnection, fund_id: str, numbers: Sequence[int]) -> bool:
-    """Whether nothing of these lines is matched."""
-    lines = t.disclosed_lines.c
-    query = sa.select(sa.func.count()).where(
-        lines.fund_id == fund_id,
-        lines.line_number.in_(numbers),
-        lines.match_id == "",
-        lines.taken_minor == 0,
-    )
-    return (await conn.execute(query)).scalar_one() == len(numbers)
-
-
-async def _mark_matched(
-    conn: AsyncConnection, fund_id: str, numbers: Sequence[int], match_id: str, day: date
-) -> None:
-    lines = t.disclosed_lines
-    await conn.execute(
-        lines.update()
-        .where(lines.c.fund_id == fund_id, lines.c.line_number.in_(numbers))
-        .values(match_id=match_id, match_date=day)
-    )

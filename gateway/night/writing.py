@@ -8,26 +8,25 @@ funds of the shard at once.
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
-import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql as pg
 
-from gateway.ledger.writer import close_staged
-from gateway.night import record
+from gateway.ledger.settling import close_staged
+from gateway.night import certificates, record
 from gateway.night.figures import SOME, figures
 from gateway.night.proofs import Account, Draft, News, Proof, draft, linked, reopened, touched
+from gateway.night.sql import sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
+    import sqlalchemy as sa
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.night.outcome import Outcome
@@ -53,6 +52,7 @@ _STAGES: Final = {
             (CASE side WHEN 'ledger' THEN member_id::bigint END) STORED
     """,
     "night_stale": "kind text, fund_id text, id text",
+    "night_numbers": certificates.STAGE,
     "night_proofs": """
         run_id text, fund_id text, account_id text, date date, bank_closing_minor bigint,
         ledger_minor bigint, open_bank_minor bigint, open_ledger_minor bigint,
@@ -63,21 +63,6 @@ _STAGES: Final = {
 _LATE_COMMIT: Final = timedelta(hours=1)
 """What was noted this long before the last run may still have been uncommitted when that one read;
 the proofs themselves tell whether they knew it."""
-
-_TYPES: Final[Mapping[str, sa.types.TypeEngine[Any]]] = {
-    **dict.fromkeys(("first", "last", "run", "actor"), sa.Text()),
-    **dict.fromkeys(("day", "from_day"), sa.Date()),
-    **dict.fromkeys(("moment", "now", "since"), sa.DateTime(timezone=True)),
-    **dict.fromkeys(("funds", "accounts"), pg.ARRAY(sa.Text)),
-    "days": pg.ARRAY(sa.Date),
-}
-
-
-def _sql(text: str) -> sa.TextClause:
-    """A statement whose parameters have their types."""
-    named = [name for name in _TYPES if re.search(rf"(?<!:):{name}\b", text)]
-    return sa.text(text).bindparams(*(sa.bindparam(name, type_=_TYPES[name]) for name in named))
-
 
 log = structlog.get_logger(__name__)
 
@@ -135,6 +120,7 @@ async def write(conn: AsyncConnection, shard: Shard, now: datetime) -> None:
     await _copy(conn, "night_proofs", _proof_rows(proofs))
     await conn.execute(_PROOFS)
     own = [each for each in proofs if each.date == shard.manifest.as_of]
+    await certificates.certify(conn, bound, own)
     proved = sum(each.proved for each in own)
     counts = replace(
         outcome.counts(), proved_account_count=proved, unproved_account_count=len(own) - proved
@@ -159,12 +145,12 @@ async def _staged(
 ) -> tuple[Outcome, int]:
     """Brings the rows to the database; what is overtaken is taken out of them there and here."""
     for name, columns in _STAGES.items():
-        await conn.execute(_sql(f"CREATE TEMP TABLE {name} ({columns}) ON COMMIT DROP"))
+        await conn.execute(sql(f"CREATE TEMP TABLE {name} ({columns}) ON COMMIT DROP"))
     outcome = shard.outcome
     await _copy(conn, "night_members", outcome.members)
     await _copy(conn, "night_matches", outcome.matches)
     await _copy(conn, "night_cases", outcome.cases)
-    await conn.execute(_sql("ANALYZE night_members"))
+    await conn.execute(sql("ANALYZE night_members"))
     rows = (await conn.execute(_STALE, bound)).all()
     if not rows:
         return outcome, 0
@@ -186,12 +172,12 @@ async def _copy(conn: AsyncConnection, table: str, rows: pl.DataFrame) -> None:
     await driver.copy_to_table(table, source=BytesIO(content), columns=rows.columns, format="csv")
 
 
-_LOCK_FUNDS: Final = _sql("""
+_LOCK_FUNDS: Final = sql("""
     SELECT fund_id FROM funds WHERE fund_id BETWEEN :first AND :last ORDER BY fund_id FOR UPDATE
 """)
 """Whoever writes to a fund locks it first; always in this order, so nobody waits in a ring."""
 
-_STALE: Final = _sql("""
+_STALE: Final = sql("""
     INSERT INTO night_stale SELECT DISTINCT m.kind, m.fund_id, m.id FROM night_members m
     LEFT JOIN bank_entries e ON m.side = 'bank' AND e.fund_id BETWEEN :first AND :last
         AND e.fund_id = m.fund_id AND e.bank_entry_id = m.member_id
@@ -208,7 +194,7 @@ _STALE: Final = _sql("""
     RETURNING kind, fund_id, id
 """)
 _DROP_STALE: Final = tuple(
-    _sql(f"""
+    sql(f"""
         DELETE FROM {table} o USING night_stale s
         WHERE s.kind = {kind} AND s.fund_id = o.fund_id AND s.id = o.{name}
     """)  # noqa: S608 - of constants
@@ -224,20 +210,20 @@ _DROP_STALE: Final = tuple(
 
 _SAW: Final = "bank_candidates, ledger_candidates, runner_up, expected_accidents, states"
 _MATCHES: Final = (
-    _sql("""
+    sql("""
         UPDATE bank_entries row SET match_id = m.id, match_date = :day
         FROM night_members m WHERE m.kind = 'match' AND m.side = 'bank'
             AND row.fund_id = m.fund_id AND row.bank_entry_id = m.member_id
             AND row.fund_id BETWEEN :first AND :last
     """),
-    _sql(f"""
+    sql(f"""
         INSERT INTO matches (fund_id, match_id, made_by, account_id, status, rule, rules_version,
             date, created_at, {_SAW})
         SELECT fund_id, match_id, :run, account_id, 'automatic', rule, r.rules_version, :day, :now,
             {_SAW}
         FROM night_matches JOIN runs r ON r.run_id = :run
     """),  # noqa: S608 - of constants
-    _sql(f"""
+    sql(f"""
         {close_staged("night_members", "m.kind = 'match' AND m.side = 'ledger'")}
         INSERT INTO match_members (fund_id, match_id, made_by, side, member_id, account_id,
             allocated_minor, settled_here)
@@ -257,7 +243,7 @@ _FOUND: Final = ("run_id", "kind", "cause", "detail", "amount_minor", "weight_mi
 _CHANGED: Final = "(c.open, c.kind, c.cause, c.amount_minor)"
 _CASES: Final = (
     # What is new of each, while the case still is as the last run left it.
-    _sql("""
+    sql("""
         UPDATE night_cases n SET
             news = CASE WHEN NOT c.open THEN 'REOPENED'
                 WHEN (c.kind, c.cause) <> (n.kind, n.cause) THEN 'RENAMED' ELSE '' END,
@@ -265,7 +251,7 @@ _CASES: Final = (
                 THEN format('%s/%s → %s/%s', c.kind, c.cause, n.kind, n.cause) ELSE '' END
         FROM cases c WHERE c.fund_id = n.fund_id AND c.case_id = n.case_id
     """),
-    _sql(f"""
+    sql(f"""
         INSERT INTO cases AS c (fund_id, case_id, account_id, oldest_date, open, opened_at,
             {", ".join(_FOUND)})
         SELECT fund_id, case_id, account_id, oldest_date, true, :now,
@@ -276,21 +262,31 @@ _CASES: Final = (
             version = c.version + CASE WHEN {_CHANGED} = (true, excluded.kind, excluded.cause,
                 excluded.amount_minor) THEN 0 ELSE 1 END
     """),  # noqa: S608 - of constants
-    _sql("""
+    sql("""
         INSERT INTO case_members (fund_id, case_id, side, member_id)
         SELECT fund_id, id, side, member_id FROM night_members WHERE kind = 'case'
         ON CONFLICT DO NOTHING
     """),
-    _sql("""
+    sql("""
         INSERT INTO case_events (fund_id, case_id, kind, actor, detail, created_at)
         SELECT fund_id, case_id, news, :actor, told, :now FROM night_cases WHERE news <> ''
         ORDER BY fund_id, case_id
     """),
-    _sql("""
+    # One that the owners' question opened has nothing open, and waits for the answer.
+    sql("""
+        UPDATE cases SET amount_minor = 0, weight_minor = 0, version = version + 1
+        WHERE open AND run_id <> :run AND fund_id BETWEEN :first AND :last
+            AND kind = 'questioned' AND weight_minor <> 0
+    """),
+    sql("""
         WITH gone AS (
             UPDATE cases SET open = false, closed_at = :now, closed_by = :run,
                 wait_until = NULL, at_bank = false, version = version + 1
             WHERE open AND run_id <> :run AND fund_id BETWEEN :first AND :last
+                AND NOT (kind = 'questioned' AND EXISTS (
+                    SELECT FROM questions q WHERE q.fund_id = cases.fund_id
+                        AND q.case_id = cases.case_id AND q.answered_at IS NULL
+                ))
             RETURNING fund_id, case_id
         )
         INSERT INTO case_events (fund_id, case_id, kind, actor, created_at)
@@ -401,12 +397,12 @@ async def _read(
     ]
 
 
-_FIGURES: Final = _sql(figures(SOME))
+_FIGURES: Final = sql(figures(SOME))
 _COLUMNS_OF_PROOF: Final = ", ".join(
     each.name for each in fields(Proof) if each.name != "created_at"
 )
 _CREATED: Final = "coalesce(created_at, 'epoch') AS created_at"
-_LAST: Final = _sql(f"""
+_LAST: Final = sql(f"""
     SELECT p.* FROM bank_accounts a CROSS JOIN LATERAL (
         SELECT {_COLUMNS_OF_PROOF}, {_CREATED} FROM balance_proofs p
         WHERE p.fund_id = a.fund_id AND p.account_id = a.account_id
@@ -415,14 +411,14 @@ _LAST: Final = _sql(f"""
     WHERE a.fund_id BETWEEN :first AND :last
 """)  # noqa: S608 - of constants
 """The end of each account's chain: a run proves its own day last, and no run goes back in days."""
-_NEWEST: Final = _sql(f"""
+_NEWEST: Final = sql(f"""
     SELECT DISTINCT ON (fund_id, account_id, date) {_COLUMNS_OF_PROOF}, {_CREATED}
     FROM unnest(:funds, :accounts) AS given (fund_id, account_id)
     JOIN balance_proofs USING (fund_id, account_id)
     WHERE date >= :from_day
     ORDER BY fund_id, account_id, date, balance_proofs.created_at DESC NULLS LAST
 """)  # noqa: S608 - of constants
-_NEWS: Final = _sql("""
+_NEWS: Final = sql("""
     WITH RECURSIVE lines AS (
         -- a fund numbers its lines in the order of their disclosure: back from the last one
         SELECT l.* FROM funds f JOIN disclosed_lines l
@@ -464,7 +460,7 @@ _NEWS: Final = _sql("""
     ORDER BY fund_id, account_id, first, kind, name, at
 """)
 """What came since, each thing found by when it came: no day's history is gone through."""
-_PROOFS: Final = _sql("""
+_PROOFS: Final = sql("""
     INSERT INTO balance_proofs (run_id, fund_id, account_id, date, bank_closing_minor, ledger_minor,
         open_bank_minor, open_ledger_minor, difference_minor, proved, findings, created_at,
         previous_digest, digest)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from gateway.observe.meters import Meters
     from gateway.observe.readiness import Readiness
 
-_MOST_CONNECTIONS: Final = 32
+_MONITORS: Final = 32
+"""Connections of theirs at once."""
 _IDLE_S: Final = 5
 _BACKLOG: Final = 32
 _STOP_S: Final = 2
@@ -59,8 +60,15 @@ def page(meters: Meters, state: StateCollector, asked: Asked, readiness: Readine
 
 
 @asynccontextmanager
-async def serving_page(address: str, app: Starlette) -> AsyncIterator[int]:
+async def serving_page(
+    address: str, app: Starlette, most_connections: int = _MONITORS
+) -> AsyncIterator[int]:
     """Answers at ``host:port`` inside the block, and says at which port.
+
+    Args:
+        address: where.
+        app: what answers.
+        most_connections: at once; whoever comes then is told to come again.
 
     Raises:
         OSError: if the address is taken or none of this machine.
@@ -72,7 +80,7 @@ async def serving_page(address: str, app: Starlette) -> AsyncIterator[int]:
             access_log=False,
             server_header=False,
             lifespan="off",
-            limit_concurrency=_MOST_CONNECTIONS,
+            limit_concurrency=most_connections,
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_STOP_S,
         )

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from adapters import connection
 from gateway.domain.errors import Reason, precondition
+from gateway.domain.party import person_name
 from gateway.ledger.writer import lock_fund
 from gateway.payments.outbox import record_delivery
 from gateway.payments.record import note
@@ -46,7 +47,7 @@ class Hand:
     @property
     def actor(self) -> str:
         """The person's resource name."""
-        return f"parties/{self.party_id}/persons/{self.person_id}"
+        return person_name(self.party_id, self.person_id)
 
 
 async def render(conn: AsyncConnection, transmission_id: str, banks: Banks) -> Outbound:

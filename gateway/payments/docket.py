@@ -12,6 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from gateway.domain.errors import GatewayError, not_found
+from gateway.domain.party import person_name
 from gateway.domain.payment import State
 from gateway.ledger.holds import Purse, hold_and_spend
 from gateway.payments.record import event_row
@@ -50,7 +51,7 @@ class By:
     @property
     def actor(self) -> str:
         """The person's resource name."""
-        return f"parties/{self.party_id}/persons/{self.person_id}"
+        return person_name(self.party_id, self.person_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
+from gateway.store import finished
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 500
 _PAUSE_S: Final = 0.25
-
-_FINISHED: Final = sa.text(
-    "payment_events.transaction_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-)
-"""Below the oldest transaction still open nothing can appear any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ def _changes(fund_id: str, position: Position) -> sa.Select[*tuple[object, ...]]
         sa.literal(position.transaction_id, sa.BigInteger),
         sa.literal(position.sequence, sa.BigInteger),
     )
-    query = sa.select(events).where(behind, _FINISHED)
+    query = sa.select(events).where(behind, finished(events))
     if fund_id:
         query = query.where(events.c.fund_id == fund_id)
     return query.order_by(events.c.transaction_id, events.c.sequence).limit(_AT_ONCE)

@@ -16,6 +16,7 @@ from gateway.domain.envelope import (
     verify,
 )
 from gateway.domain.errors import GatewayError, Reason, not_found, precondition
+from gateway.domain.party import person_name
 from gateway.domain.payload import parse_payload
 from gateway.domain.policy import (
     PaymentFacts,
@@ -189,7 +190,7 @@ class Papers:
         """
         person = self.persons.get(ids)
         if person is None:
-            raise not_found("parties/{}/persons/{}".format(*ids))
+            raise not_found(person_name(*ids))
         return Signer(person, key, self.mandates[ids])
 
     def require_complete(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import sqlalchemy as sa
 
 from gateway.domain.errors import Reason, not_found, precondition
-from gateway.domain.party import Mandate, Person, PublicKey, Role
+from gateway.domain.party import Mandate, Person, PublicKey, Role, person_name
 from gateway.domain.policy import SigningPolicy, Tier
 from gateway.store import bulk
 from gateway.store import tables as t
@@ -35,7 +35,7 @@ async def load_person(conn: AsyncConnection, party_id: str, person_id: str) -> P
     )
     row = (await conn.execute(query)).one_or_none()
     if row is None:
-        raise not_found(f"parties/{party_id}/persons/{person_id}")
+        raise not_found(person_name(party_id, person_id))
     return _person(row)
 
 

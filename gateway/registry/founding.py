@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from gateway.audit.entry import Deed, by_gateway
 from gateway.audit.log import append
 from gateway.domain.errors import GatewayError, Kind, Reason
-from gateway.domain.party import Role
+from gateway.domain.party import Role, person_name
 from gateway.registry import parties
 from gateway.registry.changes import Actor, Draft, Subject, record_founding
 from gateway.store import GATEWAY
@@ -68,7 +68,7 @@ async def found(store: Store, founder: Founder, now: datetime) -> None:
         certificate = await parties.create_certificate(
             conn, founder.party_id, founder.person_id, pem=founder.certificate_pem, now=now
         )
-        name = parties.person_name(founder.party_id, founder.person_id)
+        name = person_name(founder.party_id, founder.person_id)
         draft = Draft(
             f"{name}/certificates/{certificate.fingerprint}", Subject(party_id=founder.party_id)
         )

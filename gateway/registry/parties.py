@@ -12,7 +12,7 @@ from stdnum.cn import uscc
 
 from gateway.domain.errors import Reason, invalid
 from gateway.domain.keys import key_id, public_key_from_raw
-from gateway.domain.party import Role, identity_uri
+from gateway.domain.party import Role, identity_uri, party_name, person_name
 from gateway.registry.rows import change_one, end_once, insert_new, one_of, require_version
 from gateway.store import tables as t
 
@@ -347,16 +347,6 @@ async def list_mandates(
 
 
 # --- shared -----------------------------------------------------------------------------------
-
-
-def party_name(party_id: str) -> str:
-    """Resource name of a party."""
-    return f"parties/{party_id}"
-
-
-def person_name(party_id: str, person_id: str) -> str:
-    """Resource name of a person."""
-    return f"parties/{party_id}/persons/{person_id}"
 
 
 def require_order(first: Any, last: Any, path: str) -> None:  # noqa: ANN401 - days or moments

@@ -126,10 +126,40 @@ METHODS: Final[Mapping[str, frozenset[Role]]] = {
         "DisclosureService",
         {
             "ListDisclosedLines": _ALL,
-            "GetVoucher": _ALL,
+            "GetDisclosedLine": _ALL,
+            # An original may name private persons: owners read its rendition; signers sign it.
+            "GetVoucher": _ALL_BUT_OWNER,
+            "GetVoucherRendition": _ALL,
             "GetLineProof": _ALL,
+            "ListNightCertificates": _ALL,
+            "GetNightCertificateProof": _ALL,
             "GetFundSummary": _ALL,
+            "GetGroupSummary": _ALL,
             "GetCheckpoint": _ALL,
+        },
+    ),
+    **_service(
+        "QuestionService",
+        {
+            "AskQuestion": frozenset({Role.OWNER, _COMMITTEE, _SUPERVISOR}),
+            "AnswerQuestion": frozenset({_FIRM, _MAKER, _CHECKER}),
+            "GetQuestion": _ALL,
+            "ListQuestions": _ALL,
+            "GetQuestionPhoto": _ALL,
+            "OpenCase": _OFFICE,
+        },
+    ),
+    **_service(
+        "DutyService",
+        {
+            "SetDisclosureRules": _ONLY_OPERATOR,
+            "GetDisclosureRules": _ALL,
+            "PublishPeriod": frozenset({_FIRM, _MAKER, _CHECKER}),
+            "ListPeriods": _ALL,
+            "ItemiseLine": frozenset({_FIRM, _MAKER}),
+            "EraseLine": _ONLY_OPERATOR,
+            "RenderVoucher": frozenset({_FIRM, _MAKER, _CHECKER}),
+            "GetFirmRecord": _ALL,
         },
     ),
     **_service(

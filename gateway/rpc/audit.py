@@ -10,7 +10,7 @@ from xinyi.v1.audit_service_pb2_grpc import AuditServiceServicer
 
 from gateway.audit.listing import Chosen, list_entries
 from gateway.domain.errors import not_found
-from gateway.domain.party import Role
+from gateway.domain.party import Role, person_name
 from gateway.recovery.acknowledge import Assent, acknowledge, assents_to
 from gateway.recovery.loss import Loss, assess
 from gateway.rpc.caller import current_caller
@@ -73,7 +73,9 @@ class AuditServicer(AuditServiceServicer):
         async with self.store.transaction(GATEWAY) as conn:
             loss = await self._loss(conn)
             assents = await assents_to(conn, loss)
-        return pb.GetRollbackResponse(rollback=_rollback(loss, [_person(row) for row in assents]))
+        return pb.GetRollbackResponse(
+            rollback=_rollback(loss, [person_name(row.party_id, row.person_id) for row in assents])
+        )
 
     async def AcknowledgeRollback(  # noqa: N802 - the contract's name
         self,
@@ -119,7 +121,7 @@ def _entry(row: Row) -> pb.AuditEntry:
     return pb.AuditEntry(
         sequence=row.sequence or 0,
         time=moment(row.at),
-        person=_person(row) if row.party_id else "",
+        person=person_name(row.party_id, row.person_id) if row.party_id else "",
         certificate_fingerprint=row.fingerprint,
         peer=row.peer,
         method=row.method,
@@ -131,10 +133,6 @@ def _entry(row: Row) -> pb.AuditEntry:
         digest=row.digest.hex(),
         hash=row.hash.hex() if row.hash else "",
     )
-
-
-def _person(row: Row) -> str:
-    return f"parties/{row.party_id}/persons/{row.person_id}"
 
 
 def _rollback(loss: Loss, acknowledged_by: list[str]) -> pb.Rollback:

@@ -16,7 +16,7 @@ from gateway.cases.plan import POSTING, Ask, Posting
 from gateway.cases.propose import propose
 from gateway.cases.record import case_name
 from gateway.cases.rows import key_of, members_of, row_name
-from gateway.cases.sheet_rows import SheetCase, SheetMember
+from gateway.cases.sheet.rows import SheetCase, SheetMember
 from gateway.clock import bank_date
 from gateway.domain.errors import GatewayError, Kind, Reason, invalid, not_found
 from gateway.rpc.caller import current_caller
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gateway.cases.policy import CasePolicy
     from gateway.cases.propose import Read
     from gateway.cases.rows import OpenRow
-    from gateway.cases.sheet_rows import SheetRow
+    from gateway.cases.sheet.rows import SheetRow
     from gateway.clock import Clock
     from gateway.domain.describe import Language
     from gateway.store import Row, Store

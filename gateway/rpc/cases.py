@@ -15,6 +15,7 @@ from gateway.cases.record import open_cases_of
 from gateway.cases.rows import members_of_case
 from gateway.clock import bank_date
 from gateway.domain.errors import not_found
+from gateway.questions.listing import questions_of_case
 from gateway.rpc import case_messages as messages
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import enum_name, split_name
@@ -186,6 +187,7 @@ async def _whole_case(conn: AsyncConnection, row: Row, rules: Rules) -> pb.GetCa
     elsewhere = await _elsewhere(conn, row, [each.row for each in insight.candidates])
     (case,) = await with_proposals(conn, [row])
     case.members.extend(messages.member_message(fund_id, each) for each in members)
+    case.questions.extend(await questions_of_case(conn, fund_id, case_id))
     return pb.GetCaseResponse(
         case=case,
         evidence=map(messages.evidence_message, insight.evidence),

@@ -15,6 +15,7 @@ from gateway.registry import changes as register
 from gateway.registry.changes import Outcome, Subject
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import enum_number, moment, split_name
+from gateway.rpc.duty import DISCLOSURE_RULES, ERASURE
 from gateway.rpc.fund import APPOINTMENT, SIGNING_POLICY
 from gateway.rpc.once import once
 from gateway.rpc.paging import next_token, page_of
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
     from gateway.store import Row, Store
 
 PROPOSALS: Final[Mapping[str, Proposal]] = {
-    each.kind: each for each in (CERTIFICATE, PUBLIC_KEY, MANDATE, APPOINTMENT, SIGNING_POLICY)
+    each.kind: each
+    for each in (
+        CERTIFICATE,
+        PUBLIC_KEY,
+        MANDATE,
+        APPOINTMENT,
+        SIGNING_POLICY,
+        DISCLOSURE_RULES,
+        ERASURE,
+    )
 }
 """Name of the request message to what it proposes."""
 

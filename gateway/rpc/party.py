@@ -11,7 +11,7 @@ from xinyi.v1 import party_service_pb2 as pb
 from xinyi.v1 import party_service_pb2_grpc
 
 from gateway.domain.errors import not_found
-from gateway.domain.party import Mandate, Role
+from gateway.domain.party import Mandate, Role, party_name, person_name
 from gateway.registry import parties as register
 from gateway.registry.changes import Subject
 from gateway.registry.funds import get_fund
@@ -352,12 +352,12 @@ def _require_readable(caller: Caller, party_id: str, readers: frozenset[Role]) -
         GatewayError: RESOURCE_NOT_FOUND.
     """
     if caller.party_id != party_id and caller.roles.isdisjoint(readers):
-        raise not_found(register.party_name(party_id))
+        raise not_found(party_name(party_id))
 
 
 def _party(row: Row) -> pb.Party:
     return pb.Party(
-        name=register.party_name(row.party_id),
+        name=party_name(row.party_id),
         display_name=row.display_name,
         social_credit_code=row.social_credit_code,
         create_time=moment(row.created_at),
@@ -367,7 +367,7 @@ def _party(row: Row) -> pb.Party:
 
 def _person(row: Row) -> pb.Person:
     return pb.Person(
-        name=register.person_name(row.party_id, row.person_id),
+        name=person_name(row.party_id, row.person_id),
         display_name=row.display_name,
         natural_person=row.natural_person,
         roles=sorted(role_number(Role(role)) for role in row.roles),
@@ -375,7 +375,7 @@ def _person(row: Row) -> pb.Person:
 
 
 def _certificate(row: Row) -> pb.Certificate:
-    person = register.person_name(row.party_id, row.person_id)
+    person = person_name(row.party_id, row.person_id)
     return pb.Certificate(
         name=f"{person}/certificates/{row.fingerprint}",
         pem=row.pem,
@@ -385,7 +385,7 @@ def _certificate(row: Row) -> pb.Certificate:
 
 
 def _public_key(row: Row) -> pb.PublicKey:
-    person = register.person_name(row.party_id, row.person_id)
+    person = person_name(row.party_id, row.person_id)
     return pb.PublicKey(
         name=f"{person}/publicKeys/{row.key_id}",
         ed25519=row.ed25519,
@@ -409,7 +409,7 @@ def _asked_mandate(person_id: str, mandate_id: str, asked: pb.Mandate) -> Mandat
 
 
 def _mandate(row: Row) -> pb.Mandate:
-    person = register.person_name(row.party_id, row.person_id)
+    person = person_name(row.party_id, row.person_id)
     return pb.Mandate(
         name=f"{person}/mandates/{row.mandate_id}",
         role=role_number(Role(row.role)),

@@ -12,6 +12,7 @@ from xinyi.v1 import payment_service_pb2_grpc as pb_grpc
 
 from gateway.domain.envelope import MAX_BATCH_ENVELOPE_BYTES
 from gateway.domain.errors import Reason, denied, invalid
+from gateway.domain.party import person_name
 from gateway.domain.payment import Event
 from gateway.payments import listing
 from gateway.payments.approve import Ending, end, read_envelope
@@ -332,7 +333,7 @@ def _to_sign(done: Done) -> pb.Payment:
     message.expire_time.FromDatetime(done.expires)
     for signature in done.signatures:
         message.signatures.add(
-            person=f"parties/{signature.party_id}/persons/{signature.person_id}",
+            person=person_name(signature.party_id, signature.person_id),
             key_id=signature.key_id,
             create_time=moment(signature.created_at),
         )

@@ -8,6 +8,8 @@ from gateway.store.engine import (
     Store,
     application_url,
     bind,
+    finished,
+    narrow,
     open_store,
     scope_of,
 )
@@ -20,6 +22,8 @@ __all__ = [
     "Store",
     "application_url",
     "bind",
+    "finished",
+    "narrow",
     "open_store",
     "scope_of",
 ]

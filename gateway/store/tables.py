@@ -167,6 +167,8 @@ funds = sa.Table(
     sa.Column("last_line_number", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("last_entry_number", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("running_minor", sa.BigInteger, nullable=False, server_default="0"),
+    # Under which people who ask questions get their pseudonyms; told to nobody.
+    sa.Column("alias_salt", pg.UUID, nullable=False, server_default=sa.text("gen_random_uuid()")),
 )
 
 books = sa.Table(
@@ -297,6 +299,30 @@ vouchers = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("content", sa.LargeBinary, nullable=False),
     _time("created_at"),
+)
+
+# What everybody may see of a voucher. Append-only: the one with the highest number is shown.
+voucher_renditions = sa.Table(
+    "voucher_renditions",
+    metadata,
+    _fund(),
+    # Of the original.
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    # Of the content, hexadecimal.
+    _text("rendition_sha256"),
+    _text("media_type"),
+    # The pictures of the pages, one behind the other, and the size of each.
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("page_sizes", pg.ARRAY(sa.Integer), nullable=False),
+    # [{"page", "x", "y", "width", "height"}, …]: what was blacked out as asked.
+    sa.Column("regions", pg.JSONB, nullable=False),
+    # Numbers that were found in the text and blacked out unasked.
+    sa.Column("numbers_masked", sa.Integer, nullable=False),
+    _text("role"),
+    _text("party_name"),
+    _time("created_at"),
+    sa.ForeignKeyConstraint(["fund_id", "sha256"], ["vouchers.fund_id", "vouchers.sha256"]),
 )
 
 # --- payments ---------------------------------------------------------------------------------
@@ -547,6 +573,20 @@ disclosed_lines = sa.Table(
         postgresql_where=sa.text("corrects IS NOT NULL"),
     ),
     sa.Index("ix_disclosed_lines_open", "fund_id", postgresql_where=sa.text("match_id = ''")),
+    # Few among very many, of which a page shall pass by no others.
+    *(
+        sa.Index(
+            f"ix_disclosed_lines_{name}",
+            "fund_id",
+            "line_number",
+            postgresql_where=sa.text(which),
+        )
+        for name, which in (
+            ("pending", "NOT settled AND corrected_by IS NULL"),
+            ("corrected", "corrected_by IS NOT NULL"),
+            ("maintenance", "book = 'MAINTENANCE'"),
+        )
+    ),
     sa.Index(None, "fund_id", "effective_date"),
     sa.Index(None, "transaction_id", "fund_id", "line_number"),
 )
@@ -587,6 +627,47 @@ postings = sa.Table(
         ["fund_id", "entry_number"], ["entries.fund_id", "entries.entry_number"]
     ),
     sa.Index(None, "fund_id", "effective_date"),
+)
+
+# Sums that the database keeps in the statement that adds or changes lines and postings (migration
+# 0011), so that nobody adds up a million lines to tell the past of a fund.
+book_days = sa.Table(
+    "book_days",
+    metadata,
+    _fund(),
+    sa.Column("book", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    # Of the lines that count for this day.
+    _minor("booked_minor"),
+    # Of the lines of which this is the first day that they count for and the bank has confirmed.
+    _minor("settled_minor"),
+    # The lowest and the highest number of the lines that count for this day; null without any.
+    sa.Column("first_line", sa.BigInteger),
+    sa.Column("last_line", sa.BigInteger),
+)
+
+bank_days = sa.Table(
+    "bank_days",
+    metadata,
+    _fund(),
+    sa.Column("day", sa.Date, primary_key=True),
+    # Of the bank's entries.
+    _minor("moved_minor"),
+)
+
+category_months = sa.Table(
+    "category_months",
+    metadata,
+    _fund(),
+    # The first day of the month that lines count for.
+    sa.Column("month", sa.Date, primary_key=True),
+    # In China.
+    sa.Column("disclosed_on", sa.Date, primary_key=True),
+    sa.Column("book", sa.Text, primary_key=True),
+    sa.Column("category", sa.Text, primary_key=True),
+    # As a summary counts them: a correction is on the side of the line that it takes back.
+    _minor("income_minor"),
+    _minor("cost_minor"),
 )
 
 # --- from the bank ----------------------------------------------------------------------------
@@ -633,10 +714,17 @@ statements = sa.Table(
     _text("file_sha256"),
     _time("created_at"),
     sa.Column("findings", pg.ARRAY(sa.Text), nullable=False),
+    # Of the certificate that told its entries first.
+    sa.Column("certificate_number", sa.BigInteger),
     sa.ForeignKeyConstraint(
         ["fund_id", "account_id"], ["bank_accounts.fund_id", "bank_accounts.account_id"]
     ),
     sa.Index(None, "fund_id", "account_id", "end_date"),
+    sa.Index(
+        "ix_statements_uncertified",
+        "fund_id",
+        postgresql_where=sa.text("certificate_number IS NULL"),
+    ),
 )
 
 bank_entries = sa.Table(
@@ -668,6 +756,7 @@ bank_entries = sa.Table(
         ["fund_id", "statement_key"], ["statements.fund_id", "statements.statement_key"]
     ),
     sa.Index(None, "fund_id", "booking_date", "bank_entry_id"),
+    sa.Index(None, "fund_id", "statement_key"),
     sa.Index("ix_bank_entries_open", "fund_id", postgresql_where=sa.text("match_id = ''")),
 )
 
@@ -928,6 +1017,171 @@ balance_proofs = sa.Table(
     sa.Index(None, "fund_id", "account_id", "date"),
 )
 
+# What a run certified of each fund: the log's entry, and beside it what that sums up.
+night_certificates = sa.Table(
+    "night_certificates",
+    metadata,
+    _fund(),
+    # From 1, without gaps within the fund.
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), nullable=False),
+    _date("date"),
+    # Canonical JSON of gateway.domain.certificate.
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.Column("details", sa.LargeBinary, nullable=False),
+    _time("created_at"),
+    sa.Column("logged", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.UniqueConstraint("fund_id", "run_id"),
+    sa.Index(
+        "ix_night_certificates_unlogged",
+        "fund_id",
+        "number",
+        postgresql_where=sa.text("NOT logged"),
+    ),
+)
+
+# --- questions, and what is owed to the owners ------------------------------------------------
+
+# About a disclosed line, as everybody reads it: who asked is a pseudonym, numbers of persons are
+# masked before they are stored.
+questions = sa.Table(
+    "questions",
+    metadata,
+    _fund(),
+    sa.Column("question_id", sa.Text, primary_key=True),
+    sa.Column("line_number", sa.BigInteger, nullable=False),
+    _text("text"),
+    _text("asker_role"),
+    _text("asker_alias"),
+    _date("due_date"),
+    _time("created_at"),
+    # When it was first answered; with the case that it opened, the only columns that may change.
+    _time("answered_at", nullable=True),
+    sa.Column("case_id", sa.Text),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "line_number"], ["disclosed_lines.fund_id", "disclosed_lines.line_number"]
+    ),
+    sa.ForeignKeyConstraint(["fund_id", "case_id"], ["cases.fund_id", "cases.case_id"]),
+    sa.Index(None, "fund_id", "line_number"),
+    sa.Index(None, "fund_id", "case_id"),
+    sa.Index("ix_questions_open", "due_date", postgresql_where=sa.text("answered_at IS NULL")),
+)
+
+question_photos = sa.Table(
+    "question_photos",
+    metadata,
+    _fund(),
+    sa.Column("question_id", sa.Text, primary_key=True),
+    _text("media_type"),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "question_id"], ["questions.fund_id", "questions.question_id"]
+    ),
+)
+
+# Append-only: a correction is a further answer.
+answers = sa.Table(
+    "answers",
+    metadata,
+    _fund(),
+    sa.Column("question_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    _text("text"),
+    _text("role"),
+    _text("party_name"),
+    _time("created_at"),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "question_id"], ["questions.fund_id", "questions.question_id"]
+    ),
+)
+
+# What an estate owes its owners, in versions that two parties set.
+disclosure_rules = sa.Table(
+    "disclosure_rules",
+    metadata,
+    _fund(),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    sa.Column("answer_working_days", sa.Integer, nullable=False),
+    # [{"cycle", "due_day", "posting_days"}, …]
+    sa.Column("clocks", pg.JSONB, nullable=False),
+    # Categories of income that are told by item.
+    sa.Column("itemised", pg.ARRAY(sa.Text), nullable=False),
+    # In bills that the estate has with others: a Basis and a weight, or empty and 0.
+    _text("share_basis", default=""),
+    sa.Column("share_weight", sa.BigInteger, nullable=False, server_default="0"),
+    _time("created_at"),
+    sa.CheckConstraint(
+        "share_basis IN ('', 'AREA', 'HOUSEHOLDS', 'EQUAL')"
+        " AND (share_basis = '') = (share_weight = 0) AND share_weight >= 0",
+        name="share",
+    ),
+)
+
+# What a line that is one sum consists of: told once, by item.
+# That a line's texts and its salt were erased; the line itself stays.
+line_erasures = sa.Table(
+    "line_erasures",
+    metadata,
+    _fund(),
+    sa.Column("line_number", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("reason"),
+    _time("created_at"),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "line_number"], ["disclosed_lines.fund_id", "disclosed_lines.line_number"]
+    ),
+)
+
+line_details = sa.Table(
+    "line_details",
+    metadata,
+    _fund(),
+    sa.Column("line_number", sa.BigInteger, primary_key=True),
+    # [{"label", "count", "amount_minor"}, …]; the amounts add up to the line's.
+    sa.Column("items", pg.JSONB, nullable=False),
+    _text("role"),
+    _text("party_name"),
+    _time("created_at"),
+    sa.ForeignKeyConstraint(
+        ["fund_id", "line_number"], ["disclosed_lines.fund_id", "disclosed_lines.line_number"]
+    ),
+)
+
+# Periods that were disclosed: by whom, when, and the figures and the log's tree of that moment.
+publications = sa.Table(
+    "publications",
+    metadata,
+    _fund(),
+    # Such as `monthly-2026-10`.
+    sa.Column("period_id", sa.Text, primary_key=True),
+    # The last day on which the notice has to stand; null where the rules ask for none.
+    _date("posted_until", nullable=True),
+    # SHA-256 of the figures, hexadecimal, see gateway.duties.periods.
+    _text("figures_sha256"),
+    _text("checkpoint"),
+    _text("role"),
+    _text("party_name"),
+    _time("created_at"),
+)
+
+# What was owed to the owners and not done by its day: recorded once, and for ever.
+lapses = sa.Table(
+    "lapses",
+    metadata,
+    _fund(),
+    sa.Column("kind", sa.Text, primary_key=True),
+    # What it is about within the fund: the id of a question or of a period, the number of a line.
+    sa.Column("subject", sa.Text, primary_key=True),
+    _date("due_date"),
+    # Property firms that were appointed to the estate when it was recorded.
+    sa.Column("firms", pg.ARRAY(sa.Text), nullable=False),
+    _time("created_at"),
+    sa.CheckConstraint(
+        "kind IN ('LATE_DISCLOSURE', 'UNANSWERED_QUESTION', 'MISSING_DETAIL', 'UNRECONCILED_LINE')",
+        name="kind",
+    ),
+    sa.Index(None, "firms", postgresql_using="gin"),
+)
+
 # --- calls ------------------------------------------------------------------------------------
 
 requests = sa.Table(
@@ -976,16 +1230,11 @@ log_entries = sa.Table(
     sa.Column("entry_index", sa.BigInteger, primary_key=True),
     _text("kind"),
     _text("fund_id", default=""),
-    sa.Column("line_number", sa.BigInteger, nullable=False, server_default="0"),
+    # Of the line, or of the certificate, within the fund.
+    sa.Column("number", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("entry", sa.LargeBinary, nullable=False),
     sa.CheckConstraint("kind IN ('LINE', 'CERTIFICATE')", name="kind"),
-    sa.Index(
-        "uq_log_entries_line",
-        "fund_id",
-        "line_number",
-        unique=True,
-        postgresql_where=sa.text("kind = 'LINE'"),
-    ),
+    sa.Index("uq_log_entries_fund_id_number_kind", "fund_id", "number", "kind", unique=True),
 )
 
 log_tiles = sa.Table(

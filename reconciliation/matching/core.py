@@ -189,18 +189,26 @@ def _touched(every: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
     keys = {"amount": mixed(EQUAL), "own": mixed(("own",)), "ref": mixed(("ref",))}
     shared = pl.repeat(value=False, n=every.height, eager=True)
     for name, key in keys.items():
-        asked = opened.drop_nulls(name).select(key % _TABLE).to_series()
-        table = pl.repeat(value=False, n=_TABLE, eager=True).scatter(asked, values=True)
-        shared |= table.gather(every.select(key % _TABLE).to_series()) & every[name].is_not_null()
+        asked = opened.drop_nulls(name).select(key).to_series()
+        shared |= _maybe_in(every.select(key).to_series(), asked) & every[name].is_not_null()
     return every.filter(shared)
+
+
+def _maybe_in(hashes: pl.Series, others: pl.Series) -> pl.Series:
+    """Whether the others have each hash; for a few that they have not, it says so too.
+
+    A table of bits stays in the processor's cache where a set of all hashes would not.
+    """
+    table = pl.repeat(value=False, n=_TABLE, eager=True).scatter(others % _TABLE, values=True)
+    return table.gather(hashes % _TABLE)
 
 
 def sharing(rows: pl.DataFrame, others: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """The rows, in their order, whose key one of the others has; for keys that few have."""
     # by hash first: few rows are left to compare
-    there = others.select(mixed(key)).to_series()
-    near = rows.filter(mixed(key).is_in(there.implode()))
-    here = near.select(mixed(key)).to_series()
+    here, there = (side.select(mixed(key)).to_series() for side in (rows, others))
+    is_near = _maybe_in(here, there)
+    near, here = rows.filter(is_near), here.filter(is_near)
     met = others.select(key).filter(there.is_in(here.implode()))
     return near.join(met, on=list(key), how="semi", maintain_order="left")
 
@@ -329,7 +337,8 @@ def _length(text: pl.Series) -> pl.Series:
 
 def digest(text: pl.Expr) -> pl.Expr:
     """The first 32 hexadecimal digits of each text's SHA-256."""
-    return CryptographicHashingNameSpace(text).sha2_256().str.head(32)
+    # a slice need not look for the ends of characters, as a head does
+    return CryptographicHashingNameSpace(text).sha2_256().str.slice(0, 32)
 
 
 def known(text: pl.Series, rules: Rules) -> pl.Series:

@@ -29,6 +29,7 @@ _STATES: Final[Mapping[int, str]] = {
     pb.LINE_STATE_PENDING: "待银行确认",
     pb.LINE_STATE_SETTLED: "已入账",
     pb.LINE_STATE_REVERSED: "已红冲",
+    pb.LINE_STATE_RETURNED: "银行退回",
 }
 
 

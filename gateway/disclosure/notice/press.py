@@ -7,30 +7,19 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import segno
 import typst
 
 from gateway.disclosure.notice.content import Notice, content
+from gateway.disclosure.notice.fonts import FONT, FONT_DIRS, cjk_fonts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-FONT: Final = "Noto Sans CJK SC"
-FONT_DIRS: Final = (
-    Path("/usr/share/fonts/opentype/noto"),
-    Path("/usr/share/fonts/noto-cjk"),
-    Path("/usr/share/fonts/google-noto-cjk"),
-)
-"""Where Debian, Arch and Fedora put Noto CJK."""
+    from pathlib import Path
 
 _STANDARDS: Final[list[Any]] = ["a-2b", "ua-1"]
-
-
-class FontsError(RuntimeError):
-    """No folder has the font: every character would be an empty box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +41,7 @@ class Press:
         Raises:
             FontsError: if none has it.
         """
-        paths = [str(each) for each in directories if each.is_dir()]
-        fonts = typst.Fonts(include_system_fonts=False, font_paths=paths)
-        if FONT not in fonts.families():
-            places = ", ".join(map(str, directories))
-            raise FontsError(f"no {FONT} in {places}; Debian's package is fonts-noto-cjk")
+        fonts = cjk_fonts(directories)
         template = (files("gateway.disclosure.notice") / "notice.typ").read_bytes()
         return cls(fonts, template, typst.Compiler(font_paths=fonts, ignore_system_fonts=True))
 

@@ -1,9 +1,10 @@
-// Checks a line's proof in the browser: the same file, the same checks as `xinyi verify`, nothing sent anywhere.
+// Checks the proof of a line or a night in the browser: the same file, the same checks as `xinyi verify`, nothing sent anywhere.
 // Formats: https://c2sp.org/tlog-proof, /tlog-checkpoint, /tlog-cosignature, /signed-note; RFC 6962; RFC 8785.
 "use strict";
 
 const PRIVATE = ["correction_reason", "counterparty", "counterparty_account", "summary", "vouchers"];
 const HEADER = "c2sp.org/tlog-proof@v1";
+const NIGHT = "xinyi.certificate-proof/v1";
 const SIGNED = 1, COSIGNED = 4;
 
 class Refused extends Error {}
@@ -28,7 +29,7 @@ function unbase64(text, what) {
   throw new Refused(`${what} is no base64`);
 }
 
-// RFC 8785 for what stands in a line: texts, lists and objects, no numbers.
+// RFC 8785 for what stands in a proof: texts, lists and objects, no numbers.
 function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (typeof value !== "object") return JSON.stringify(value);
@@ -45,6 +46,54 @@ async function entryOf(line, salt) {
     delete open[name];
   }
   return utf8.encode(canonical(open));
+}
+
+// --- a night ---------------------------------------------------------------------------------------------------------
+
+const sum = (parts) => parts.reduce((total, part) => total + BigInt(part.amount_minor), 0n);
+const total = (parts) => ({ amount_minor: String(sum(parts)), count: String(parts.length) });
+
+function totalsOf({ came, matches, open_entries, open_lines }) {
+  const matched = total(matches.flatMap((match) => match.entries));
+  return { came: total(came), matched, open_entries: total(open_entries), open_lines: total(open_lines) };
+}
+
+function requireBalanced(account) {
+  const figure = (name) => BigInt(account[`${name}_minor`]);
+  const left = figure("bank_closing") - figure("ledger") - (figure("open_bank") - figure("open_ledger"));
+  if (left !== figure("difference") || (left !== 0n && account.proved !== "no")) {
+    throw new Refused(`the balance of account ${account.account} does not come to its difference`);
+  }
+}
+
+// Every entry that came is matched or open, to the fen.
+function requireAccounted({ came, matches, open_entries }) {
+  const told = new Map();
+  for (const part of [...matches.flatMap((match) => match.entries), ...open_entries]) {
+    told.set(part.id, (told.get(part.id) ?? 0n) + BigInt(part.amount_minor));
+  }
+  for (const entry of came) {
+    if (told.get(entry.id) !== BigInt(entry.amount_minor)) {
+      throw new Refused(`entry ${entry.id} of ${entry.date} is neither matched nor open to the fen`);
+    }
+  }
+}
+
+async function entryOfNight(certificate, details) {
+  const digest = hex(await sha256(utf8.encode(canonical(details))));
+  if (digest !== certificate.details_sha256) throw new Refused("its details are not those of the certificate");
+  if (details.fund !== certificate.fund || details.number !== certificate.number) {
+    throw new Refused("its details are those of another certificate");
+  }
+  if (canonical(totalsOf(details)) !== canonical(certificate.totals)) {
+    throw new Refused("its details do not come to what it says of them");
+  }
+  certificate.accounts.forEach(requireBalanced);
+  if (details.matches.some((match) => sum(match.entries) !== sum(match.lines))) {
+    throw new Refused("a match has entries and lines over different sums");
+  }
+  requireAccounted(details);
+  return utf8.encode(canonical(certificate));
 }
 
 // --- notes and keys -------------------------------------------------------------------------------------------------
@@ -121,7 +170,7 @@ function parse(text) {
   const gap = text.indexOf("\n\n");
   const lines = text.slice(0, gap).split("\n");
   if (gap < 0 || lines[0] !== HEADER || !lines[1]?.startsWith("extra ") || !/^index (0|[1-9]\d*)$/.test(lines[2])) {
-    throw new Refused("this is no proof of a line");
+    throw new Refused("this is no proof of a line or a night");
   }
   const extra = JSON.parse(new TextDecoder().decode(unbase64(lines[1].slice(6), "its extra data")));
   const hashes = lines.slice(3).map((line) => unbase64(line, "a hash"));
@@ -140,10 +189,12 @@ async function check(text, logKey = "", witnessKeys = []) {
   for (const written of witnessKeys.length ? witnessKeys : extra.witness_keys) {
     witnesses.push(await requireCosigned(note, await keyOf(written, COSIGNED)));
   }
-  const entry = await entryOf(extra.line, unhex(extra.salt));
+  const entry = extra.schema === NIGHT
+    ? await entryOfNight(extra.certificate, extra.details)
+    : await entryOf(extra.line, unhex(extra.salt));
   const found = await rootOf(index, Number(size), entry, hashes);
-  if (!same(found, unbase64(root, "the root"))) throw new Refused("the line as it is shown is not the one in the log");
-  return { line: extra.line, index, size: Number(size), logKey: logKey || extra.log_key, witnesses };
+  if (!same(found, unbase64(root, "the root"))) throw new Refused("what is shown is not what stands in the log");
+  return { line: extra.line, certificate: extra.certificate, details: extra.details, index, size: Number(size), logKey: logKey || extra.log_key, witnesses };
 }
 
 globalThis.xinyi = { check, Refused };

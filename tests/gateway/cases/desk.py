@@ -18,6 +18,7 @@ from gateway.registry import parties
 from gateway.rpc.convert import day
 from gateway.store import GATEWAY
 from gateway.store import tables as t
+from tests.gateway.ledger.sums import check_sums
 from tests.gateway.night.world import World
 from tests.gateway.support import CHECKER, MAKER, NOW, OPERATOR, TODAY, Who, request_id
 
@@ -219,6 +220,7 @@ async def check_books(store: Store, fund_id: str) -> None:
     open_minor = sum(map(_open, entries)) - sum(map(_open, lines))
     assert now.bank_minor - disclosed == open_minor
     await _check_taken(world, fund_id, entries, lines)
+    await check_sums(store)
 
 
 def _check_pending(lines: Sequence[dict[str, Any]], now: Any) -> None:

@@ -79,6 +79,7 @@ async def test_an_undone_adjustment_is_taken_back_by_a_linked_red_line(desk: Des
     assert (red["amount_minor"], red["corrects"]) == (500, line["line_number"])
     assert line["corrected_by"] == red["line_number"]
     assert red["correction_reason"] == "it was wrong"
+    assert [mark["role"] for mark in red["signatures"]] == ["TRUSTEE_CHECKER"]
     assert {row["match_id"] for row in (line, red)} == {f"void-{red['line_number']}"}
     assert (await desk.only_case()).name == case.name
     assert await desk.pending() == 0
@@ -107,6 +108,8 @@ async def test_a_posted_line_corrected_by_hand_is_not_taken_back_twice(desk: Des
             parent=f"funds/{FUND}", entry=entry, request_id=request_id()
         )
     )
+    _, by_hand = await _lines(desk)
+    assert [mark["role"] for mark in by_hand["signatures"]] == ["TRUSTEE_MAKER"]
     await desk.check()
     await desk.night()
 

@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_calamine import load_workbook
 
-from gateway.cases import sheet
-from gateway.cases.sheet import SheetError, read, write
-from gateway.cases.sheet_rows import SheetCase, SheetMember, SheetRow
+from gateway.cases.sheet import Format, SheetError, columns, read, reading, write, writing
+from gateway.cases.sheet.rows import SheetCase, SheetMember, SheetRow
 from gateway.domain.money import format_minor
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 FUND = "funds/f1"
 CASE = f"{FUND}/cases/{'ab' * 16}"
 OTHER = f"{FUND}/cases/{'cd' * 16}"
-FORMATS: tuple[sheet.Format, ...] = ("xlsx", "csv")
+FORMATS: tuple[Format, ...] = ("xlsx", "csv")
 FILLED = {"处理": "匹配", "理由": "同一笔"}
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"))
 RISKY_TEXTS = st.builds("{}{}".format, st.sampled_from(list("=+-@'\t\r＝＋－＠a")), TEXTS)
@@ -69,12 +68,12 @@ def case(*members: SheetMember, **changes: Any) -> SheetCase:
 
 
 def exported(
-    *cases: SheetCase, form: sheet.Format = "csv", language: Literal["zh", "en"] = "zh"
+    *cases: SheetCase, form: Format = "csv", language: Literal["zh", "en"] = "zh"
 ) -> bytes:
     return b"".join(write(cases, form, language))
 
 
-def table(content: bytes, form: sheet.Format) -> list[dict[str, Any]]:
+def table(content: bytes, form: Format) -> list[dict[str, Any]]:
     """What another reader finds in a file, one mapping a row."""
     rows: list[Any]
     if form == "xlsx":
@@ -85,7 +84,7 @@ def table(content: bytes, form: sheet.Format) -> list[dict[str, Any]]:
     return [dict(zip(map(str, heading), row, strict=True)) for row in body]
 
 
-def typed(form: sheet.Format, rows: Iterable[dict[str, Any]]) -> bytes:
+def typed(form: Format, rows: Iterable[dict[str, Any]]) -> bytes:
     """A file as a person leaves it: these cells under the headings that the first row has."""
     rows = list(rows)
     cells = [list(rows[0]), *([row.get(key, "") for key in rows[0]] for row in rows)]
@@ -109,7 +108,7 @@ def filled(**cells: Any) -> dict[str, Any]:
     return row(**{**FILLED, **cells})
 
 
-def refused(form: sheet.Format, *rows: dict[str, Any]) -> SheetError:
+def refused(form: Format, *rows: dict[str, Any]) -> SheetError:
     with pytest.raises(SheetError) as raised:
         read(typed(form, rows), form)
     return raised.value
@@ -119,7 +118,7 @@ def refused(form: sheet.Format, *rows: dict[str, Any]) -> SheetError:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_case_stands_in_one_row_with_both_its_sides(form: sheet.Format) -> None:
+def test_a_case_stands_in_one_row_with_both_its_sides(form: Format) -> None:
     line = member(7, side="ledger", amount_minor=-90, open_minor=-40, text="", reference="")
     [said] = table(exported(case(member(), line), form=form), form)
     assert (said["种类"], said["原因"], said["状态"]) == ("账上未记", "银行手续费", "待处理")
@@ -136,7 +135,7 @@ def test_english_headings_speak_english_of_everything() -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_case_of_many_members_is_complete_and_every_cell_fits_a_spreadsheet(
-    form: sheet.Format,
+    form: Format,
 ) -> None:
     members = [member(number, text="长" * 50) for number in range(1000)]
     rows = table(exported(case(*members), form=form), form)
@@ -150,7 +149,7 @@ def test_a_case_of_many_members_is_complete_and_every_cell_fits_a_spreadsheet(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_text_longer_than_a_cell_goes_on_in_the_next_row(form: sheet.Format) -> None:
+def test_a_text_longer_than_a_cell_goes_on_in_the_next_row(form: Format) -> None:
     rows = table(exported(case(detail="说" * 40_000), form=form, language="en"), form)
     assert "".join(each["Detail"] for each in rows) == "说" * 40_000
 
@@ -175,20 +174,20 @@ def test_no_text_of_a_csv_file_begins_as_a_formula_does(detail: str, assignee: s
 
 @settings(deadline=None)
 @given(RISKY_TEXTS, st.sampled_from(FORMATS))
-def test_an_untouched_export_reads_back_as_the_same_texts(detail: str, form: sheet.Format) -> None:
+def test_an_untouched_export_reads_back_as_the_same_texts(detail: str, form: Format) -> None:
     content = exported(case(detail=detail), form=form, language="en")
-    heading, (number, cells) = list(sheet._table(content, form))
+    heading, (number, cells) = list(reading._table(content, form))
     said = dict(zip(heading[1], cells, strict=False))
     assert number == 2
-    assert said.get("Detail", "") == sheet._plain(detail).strip()
+    assert said.get("Detail", "") == columns.plain(detail).strip()
     assert (said["Case"], said["Version"]) == (CASE, "v:3")
 
 
 @settings(deadline=None)
 @given(st.integers(-(10**15), 10**15), st.sampled_from(FORMATS))
-def test_amounts_are_exact_numbers_to_the_fen(amount_minor: int, form: sheet.Format) -> None:
+def test_amounts_are_exact_numbers_to_the_fen(amount_minor: int, form: Format) -> None:
     content = exported(case(amount_minor=amount_minor), form=form)
-    heading, (_, cells) = list(sheet._table(content, form))
+    heading, (_, cells) = list(reading._table(content, form))
     said = dict(zip(heading[1], cells, strict=False))["差额"]
     sign, whole, fraction = re.fullmatch(r"(-?)(\d+)(?:\.(\d{1,2}))?", said).groups()  # type: ignore[union-attr] # it fails if it is none
     fen = int(f"{whole}{(fraction or '').ljust(2, '0')}")
@@ -202,7 +201,7 @@ def test_amounts_are_numbers_and_days_are_days_in_a_workbook() -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_the_same_cases_give_the_same_bytes(form: sheet.Format) -> None:
+def test_the_same_cases_give_the_same_bytes(form: Format) -> None:
     assert exported(case(), form=form) == exported(case(), form=form)
 
 
@@ -224,7 +223,7 @@ def test_a_csv_file_of_no_case_is_its_heading_after_a_mark() -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_an_untouched_export_has_nothing_to_do(form: sheet.Format) -> None:
+def test_an_untouched_export_has_nothing_to_do(form: Format) -> None:
     many = case(*(member(number) for number in range(200)), case=OTHER)
     assert read(exported(case(), many, form=form), form) == ()
     assert read(exported(form=form), form) == ()
@@ -233,7 +232,7 @@ def test_an_untouched_export_has_nothing_to_do(form: sheet.Format) -> None:
 @pytest.mark.parametrize("language", ["zh", "en"])
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_filled_in_export_says_what_is_to_be_done(
-    form: sheet.Format, language: Literal["zh", "en"]
+    form: Format, language: Literal["zh", "en"]
 ) -> None:
     rows = table(exported(case(case=OTHER), case(), form=form, language=language), form)
     headings = {"zh": ("处理", "理由", "分配"), "en": ("Action", "Reason", "Allocations")}
@@ -256,11 +255,11 @@ def test_a_filled_in_export_says_what_is_to_be_done(
 
 
 @settings(deadline=None)
-@given(RISKY_TEXTS.map(lambda text: sheet._plain(text).strip()[:60]).filter(str.strip))
+@given(RISKY_TEXTS.map(lambda text: columns.plain(text).strip()[:60]).filter(str.strip))
 def test_what_a_person_wrote_comes_back_as_it_was_though_it_looks_like_a_formula(
     text: str,
 ) -> None:
-    quoted = sheet._written(text)
+    quoted = writing._written(text)
     [said] = read(typed("csv", [filled(理由=quoted, 科目=quoted)]), "csv")
     assert (said.reason, said.category) == (text.strip(), text.strip())
 
@@ -280,7 +279,7 @@ def test_what_a_person_wrote_comes_back_as_it_was_though_it_looks_like_a_formula
     ],
 )
 @pytest.mark.parametrize("form", FORMATS)
-def test_actions_are_known_in_both_languages(written: str, meant: str, form: sheet.Format) -> None:
+def test_actions_are_known_in_both_languages(written: str, meant: str, form: Format) -> None:
     [said] = read(typed(form, [filled(处理=written)]), form)
     assert said.action == meant
 
@@ -293,7 +292,7 @@ def test_actions_are_known_in_both_languages(written: str, meant: str, form: she
     ],
 )
 @pytest.mark.parametrize("form", FORMATS)
-def test_days_are_read_as_spreadsheets_leave_them(written: str | int, form: sheet.Format) -> None:
+def test_days_are_read_as_spreadsheets_leave_them(written: str | int, form: Format) -> None:
     [said] = read(typed(form, [filled(处理="等待", 等待至=written)]), form)
     assert said.wait_until == date(2026, 11, 30)
 
@@ -315,7 +314,7 @@ def test_a_csv_file_saved_by_a_chinese_spreadsheet_is_read() -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_columns_in_another_order_and_empty_rows_do_no_harm(form: sheet.Format) -> None:
+def test_columns_in_another_order_and_empty_rows_do_no_harm(form: Format) -> None:
     turned = dict(reversed(filled().items()))
     empty = dict.fromkeys(turned, "")
     rows = read(typed(form, [turned | {"": ""}, empty, {**turned, "差异": OTHER}]), form)
@@ -339,7 +338,7 @@ def test_a_cell_of_several_lines_is_one_row() -> None:
 )
 @pytest.mark.parametrize("form", FORMATS)
 def test_allocations_are_read_to_the_fen(
-    written: str, meant: dict[str, int | None], form: sheet.Format
+    written: str, meant: dict[str, int | None], form: Format
 ) -> None:
     [said] = read(typed(form, [filled(分配=written)]), form)
     assert dict(said.allocations) == meant
@@ -389,7 +388,7 @@ def test_allocations_written_as_they_are_shown_come_back(taken: dict[str, int | 
     ],
 )
 def test_a_fault_names_its_row_and_its_column(
-    cells: dict[str, str], column: str, form: sheet.Format
+    cells: dict[str, str], column: str, form: Format
 ) -> None:
     untouched = {**dict.fromkeys(cells, ""), **row(差异=OTHER)}
     fault = refused(form, untouched, filled(**cells))
@@ -398,14 +397,14 @@ def test_a_fault_names_its_row_and_its_column(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_two_rows_of_one_case_are_refused(form: sheet.Format) -> None:
+def test_two_rows_of_one_case_are_refused(form: Format) -> None:
     fault = refused(form, filled(), row(差异=OTHER), filled(理由="又一次"))
     assert (fault.row, fault.column) == (4, "差异")
     assert "row 2" in fault.problem
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_headings_are_all_known_once_and_there(form: sheet.Format) -> None:
+def test_headings_are_all_known_once_and_there(form: Format) -> None:
     strange = refused(form, {**filled(), "备注": "x"})
     twice = refused(form, {**filled(), "Reason": "x"})
     without = refused(form, {"差异": CASE, "处理": "匹配", "理由": "x"})
@@ -425,7 +424,7 @@ def test_more_rows_than_go_are_refused_by_the_first_that_is_too_many() -> None:
     "content",
     [b"", b"\xff\xfe\xff", b"PK\x03\x04 not a package", b'a,"b', bytes((3 << 20) + 1)],
 )
-def test_what_is_no_such_file_is_refused(content: bytes, form: sheet.Format) -> None:
+def test_what_is_no_such_file_is_refused(content: bytes, form: Format) -> None:
     with pytest.raises(SheetError):
         read(content, form)
 
@@ -438,9 +437,7 @@ def test_a_workbook_is_not_taken_for_text_nor_text_for_a_workbook() -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(FORMATS))
-def test_whatever_the_bytes_nothing_but_a_fault_comes_of_them(
-    content: bytes, form: sheet.Format
-) -> None:
+def test_whatever_the_bytes_nothing_but_a_fault_comes_of_them(content: bytes, form: Format) -> None:
     heading = "差异,处理,理由,版本\n".encode()
     with suppress(SheetError):
         read(heading + content if form == "csv" else content, form)

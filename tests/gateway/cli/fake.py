@@ -19,10 +19,12 @@ from xinyi.v1 import (
     bank_service_pb2_grpc,
     change_service_pb2_grpc,
     disclosure_service_pb2_grpc,
+    duty_service_pb2_grpc,
     fund_service_pb2_grpc,
     ledger_service_pb2_grpc,
     party_service_pb2_grpc,
     payment_service_pb2_grpc,
+    question_service_pb2_grpc,
     reconciliation_service_pb2_grpc,
 )
 
@@ -42,10 +44,12 @@ _SERVICES = (
     bank_service_pb2_grpc,
     change_service_pb2_grpc,
     disclosure_service_pb2_grpc,
+    duty_service_pb2_grpc,
     fund_service_pb2_grpc,
     ledger_service_pb2_grpc,
     party_service_pb2_grpc,
     payment_service_pb2_grpc,
+    question_service_pb2_grpc,
     reconciliation_service_pb2_grpc,
 )
 

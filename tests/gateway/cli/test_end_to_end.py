@@ -60,9 +60,11 @@ class Terminal:
     folder: Path
 
     async def xinyi(self, who: Who, *args: str) -> Done:
+        return await self.offline(*args, "--as", f"{who.party_id}/{who.person_id}")
+
+    async def offline(self, *args: str) -> Done:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", "from gateway.cli import main; main()", *args),
-            *("--as", f"{who.party_id}/{who.person_id}"),
             cwd=self.folder,
             env={**os.environ, "XINYI_DATA_DIR": str(self.folder)},
             stdin=asyncio.subprocess.DEVNULL,
@@ -135,6 +137,29 @@ async def test_everybody_reads_what_their_role_may_read(terminal: Terminal) -> N
     assert lines["lines"][0]["amount"]["amount_minor"] == "86500000"
     assert (denied.status, "ROLE_NOT_ALLOWED" in denied.stderr) == (2, True)
     assert {fund["name"] for fund in funds["funds"]} >= {"funds/wutong"}
+
+
+async def test_an_owner_saves_the_proof_of_a_night_and_checks_it_without_the_gateway(
+    terminal: Terminal, gateway: Gateway
+) -> None:
+    await terminal.xinyi(OPERATOR, "run", "start", "--date", TODAY.isoformat(), "--json")
+    await gateway.publisher.log_all()
+    nights = await terminal.xinyi(OWNER, "proof", "nights", "--fund", "wutong")
+    out = terminal.folder / "night-1.tlog-proof"
+    export = ("proof", "export", "--fund", "wutong", "--out", str(out))
+    saved = await terminal.xinyi(OWNER, *export, "--night", "1")
+    vague = await terminal.xinyi(OWNER, *export, "--night", "1", "--line", "1")
+    assert TODAY.isoformat() in nights.stdout
+    assert (saved.status, vague.status) == (0, 2)
+    assert "--night" in vague.stderr
+    checked = await terminal.offline("verify", str(out), "--json")
+    assert checked.said["certificate"]["date"] == TODAY.isoformat()
+    assert checked.said["verified"] is True
+    told = await terminal.offline("verify", str(out))
+    assert "成立：该夜核对记在公示日志中" in told.stderr
+    out.write_text(out.read_text().replace("index ", "index 1"))
+    forged = await terminal.offline("verify", str(out))
+    assert (forged.status, "不成立" in forged.stderr) == (1, True)
 
 
 @pytest.fixture

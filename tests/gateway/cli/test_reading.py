@@ -9,10 +9,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from xinyi.v1 import bank_service_pb2 as bank
 from xinyi.v1 import common_pb2 as common
 from xinyi.v1 import disclosure_service_pb2 as disclosure
+from xinyi.v1 import duty_service_pb2 as duty
 from xinyi.v1 import fund_service_pb2 as fund
 from xinyi.v1 import ledger_service_pb2 as ledger
 from xinyi.v1 import party_service_pb2 as party
 from xinyi.v1 import payment_service_pb2 as payment
+from xinyi.v1 import question_service_pb2 as question
 from xinyi.v1 import reconciliation_service_pb2 as reconciliation
 
 from gateway.cli import screen
@@ -38,7 +40,10 @@ READS: list[tuple[str, type[Message]]] = [
     ("party certificates firm/zhao", party.ListCertificatesResponse),
     ("party keys firm/zhao", party.ListPublicKeysResponse),
     ("party mandates firm/zhao", party.ListMandatesResponse),
+    ("party record firm --kind missing-detail", duty.GetFirmRecordResponse),
     ("estate list", fund.ListEstatesResponse),
+    ("estate clocks f1", duty.ListPeriodsResponse),
+    ("estate rules f1", duty.GetDisclosureRulesResponse),
     ("fund list", fund.ListFundsResponse),
     ("fund show f1", fund.GetFundResponse),
     ("fund balance f1 --as-of 2026-11-22", ledger.GetBalanceResponse),
@@ -48,6 +53,9 @@ READS: list[tuple[str, type[Message]]] = [
     ("payment show funds/f1/payments/p1", payment.GetPaymentResponse),
     ("payment list --fund f1", payment.ListPaymentsResponse),
     ("line list --fund f1 --book common", disclosure.ListDisclosedLinesResponse),
+    ("line show f1/7", disclosure.GetDisclosedLineResponse),
+    ("question list --state open", question.ListQuestionsResponse),
+    ("question show f1/q1", question.GetQuestionResponse),
     ("ledger lines --fund f1 --kind transit", ledger.ListLinesResponse),
     ("bank statements --fund f1", bank.ListStatementsResponse),
     ("bank entries --fund f1 --only-open", bank.ListBankEntriesResponse),
@@ -83,6 +91,10 @@ KINDS = (
     reconciliation.ResolutionAction,
     reconciliation.ResolutionState,
     reconciliation.EvidenceResult,
+    question.QuestionState,
+    duty.DisclosureCycle,
+    duty.PeriodState,
+    duty.FactKind,
 )
 
 
@@ -112,6 +124,7 @@ def answered(fake: FakeGateway, kind: type[Message]) -> Any:
     method = kind.DESCRIPTOR.name.removesuffix("Response")
     answer = filled(kind())
     fake.answers[method] = answer
+    fake.answers.setdefault("ListQuestions", filled(question.ListQuestionsResponse()))
     fake.answers["GetFund"] = (
         answer if method == "GetFund" else fund.GetFundResponse(fund=fund.Fund(currency="CNY"))
     )
@@ -195,6 +208,26 @@ def test_received_and_paid_stand_in_columns_of_their_own(
     received, paid = zhao("line", "list", "--fund", "f1").stdout.splitlines()[-3:-1]
     assert received.index("7.00") < paid.index("3.00")
     assert "-" not in paid
+
+
+def test_a_group_is_summed_up_instead_of_a_fund_and_never_both(
+    zhao: Callable[..., Result], fake: FakeGateway
+) -> None:
+    closing = common.Money(amount_minor=12345, currency="CNY")
+    book = disclosure.BookSummary(book=common.BOOK_COMMON, closing=closing)
+    fund_of_group = disclosure.FundOfGroup(fund="funds/f1", books=[book])
+    fake.answers["GetGroupSummary"] = disclosure.GetGroupSummaryResponse(
+        funds=[fund_of_group], totals=[disclosure.GroupTotal(currency="CNY", books=[book])]
+    )
+    months = ("line", "summary", "--from", "2026-10")
+    shown = zhao(*months, "--group", "城南片区")
+    assert shown.exit_code == 0
+    assert "123.45" in shown.stdout
+    assert "互不混用" in shown.stderr
+    [[asked]] = fake.requests("GetGroupSummary")
+    assert (asked.group, asked.last_month) == ("城南片区", "2026-10")
+    assert zhao(*months, "--group", "城南片区", "--fund", "f1").exit_code == 2
+    assert zhao(*months).exit_code == 2
 
 
 def test_filters_reach_the_gateway(zhao: Callable[..., Result], fake: FakeGateway) -> None:

@@ -18,7 +18,8 @@ from xinyi.v1 import disclosure_service_pb2 as pb
 
 from gateway.disclosure.notice.chart import Bar, bars
 from gateway.disclosure.notice.content import Notice, content
-from gateway.disclosure.notice.press import FONT_DIRS, FontsError, Press
+from gateway.disclosure.notice.fonts import FONT_DIRS, FontsError
+from gateway.disclosure.notice.press import Press
 from gateway.domain.party import Role
 from gateway.rpc.convert import day
 from gateway.rpc.disclosure import DisclosureServicer

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
+from gateway.beside import beside
 from gateway.disclosure import log
 from gateway.disclosure.entry import line_entry
 from gateway.disclosure.keys import LogKeys
@@ -15,6 +17,7 @@ from gateway.disclosure.lines import shown
 from gateway.disclosure.publisher import Publisher
 from gateway.disclosure.verify_page import verify_page
 from gateway.domain.errors import GatewayError, Reason
+from gateway.ledger.writer import LineDraft, post_lines
 from gateway.store import GATEWAY
 from gateway.store import tables as t
 from gateway.transparency.checkpoint import parse_checkpoint
@@ -26,6 +29,8 @@ from tests.gateway.night.world import TODAY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.disclosure.entry import Line
+    from gateway.store import Row
     from gateway.transparency.checkpoint import Checkpoint
     from tests.gateway.night.world import World
 
@@ -55,6 +60,34 @@ def read(folder: Path) -> tuple[Checkpoint, list[bytes]]:
     lowest = sorted((tile.index, hashes) for tile, hashes in tiles.items() if tile.level == 0)
     assert b"".join(hashes for _, hashes in lowest) == b"".join(map(leaf_hash, entries))
     return checkpoint, entries
+
+
+async def test_calls_are_answered_while_the_log_catches_up(
+    world: World, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much there is to log, others have their turn every few lines."""
+    await world.fund()
+    draft = LineDraft("main", "COMMON", "物业费", "十一月物业费", 100, TODAY)
+    async with world.store.transaction(GATEWAY) as conn:
+        await post_lines(conn, [("f1", draft)] * 300, world.now)
+    turns = 0
+    seen = Counter[int]()
+
+    def noting(row: Row) -> Line:
+        seen[turns] += 1
+        return shown(row)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("gateway.disclosure.publisher.shown", noting)
+    async with beside(others()):
+        assert await publisher.log_all() == 300
+    assert seen.total() == 300
+    assert max(seen.values()) <= 16
 
 
 async def key_of(world: World) -> str:

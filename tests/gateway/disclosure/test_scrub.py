@@ -12,6 +12,8 @@ from xinyi.v1.payment_service_pb2 import ListPaymentsRequest, WithdrawPaymentReq
 from gateway.disclosure.keys import LogKeys
 from gateway.disclosure.publisher import Publisher, broken
 from gateway.domain.errors import GatewayError, Reason
+from gateway.duties.erasing import erase
+from gateway.store import GATEWAY
 from tests.gateway.night.world import TODAY
 from tests.gateway.support import FIRM, refusal, request_id
 
@@ -32,13 +34,15 @@ async def publisher(world: World, tmp_path: Path) -> Publisher:
     await world.fund("f2", opening_minor=7000)
     await world.line("f1", -1234, TODAY, counterparty_name="欧阳小明")
     await world.line("f2", -5, TODAY)
+    await world.reconcile()
     await made.log_all()
     return made
 
 
 async def change(world: World, *statements: str) -> None:
-    """As somebody who owns the database does it, past every right of the gateway."""
+    """As somebody who owns the database does it, past every right and rule of the gateway."""
     async with world.store.engine.begin() as conn:
+        await conn.execute(sa.text("SET LOCAL session_replication_role = replica"))
         for statement in statements:
             await conn.execute(sa.text(statement))
 
@@ -68,8 +72,14 @@ async def test_an_honest_book_is_looked_through_again_and_again(
             " SELECT (jsonb_populate_record(l, '{\"line_number\": 3}')).*"
             " FROM disclosed_lines l WHERE fund_id = 'f1' AND line_number = 2"
         ),
+        "UPDATE night_certificates SET entry = '{}' WHERE fund_id = 'f1'",
+        "UPDATE night_certificates SET details = '{}' WHERE fund_id = 'f1'",
+        "DELETE FROM night_certificates WHERE fund_id = 'f1'",
     ],
-    ids=["amount", "summary", "counterparty", "removed", "added behind the log"],
+    ids=[
+        *("amount", "summary", "counterparty", "removed", "added behind the log"),
+        *("a night", "what a night sums up", "a night removed"),
+    ],
 )
 async def test_a_book_that_was_changed_is_found_out(
     world: World, publisher: Publisher, damage: str
@@ -86,8 +96,40 @@ async def test_a_book_that_was_changed_is_found_out(
         await publisher.log_all()
 
 
-async def test_a_salt_that_was_erased_is_no_tampering(world: World, publisher: Publisher) -> None:
-    await change(world, "UPDATE disclosed_lines SET salt = NULL, summary = '' WHERE line_number=2")
+async def test_a_line_that_was_erased_is_no_tampering(world: World, publisher: Publisher) -> None:
+    async with world.store.transaction(GATEWAY) as conn:
+        await erase(conn, "f1", 2, "当事人申请", world.now)
+    await publisher.scrub()
+    await change(world, "UPDATE disclosed_lines SET amount_minor = -1 WHERE line_number = 2")
+    with pytest.raises(GatewayError, match="line 2 of fund f1 is not what was disclosed"):
+        await publisher.scrub()
+
+
+async def test_a_salt_that_is_gone_without_a_record_is_tampering(
+    world: World, publisher: Publisher
+) -> None:
+    await change(world, "UPDATE disclosed_lines SET salt = NULL WHERE line_number = 2")
+    with pytest.raises(GatewayError, match="nobody erased it"):
+        await publisher.scrub()
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["summary = 'x'", "salt = NULL", "counterparty_name = ''", "salt = gen_random_uuid()"],
+)
+async def test_the_gateway_itself_can_write_nothing_else_in_place_of_what_was_disclosed(
+    world: World, publisher: Publisher, other: str
+) -> None:
+    statement = sa.text(f"UPDATE disclosed_lines SET {other} WHERE line_number = 2")  # noqa: S608 - of the above
+    with pytest.raises(sa.exc.DBAPIError, match="never changes"):
+        async with world.store.transaction(GATEWAY) as conn:
+            await conn.execute(statement)
+    async with world.store.transaction(GATEWAY) as conn:
+        await erase(conn, "f1", 2, "当事人申请", world.now)
+    if other != "salt = NULL":
+        with pytest.raises(sa.exc.DBAPIError, match="never changes"):
+            async with world.store.transaction(GATEWAY) as conn:
+                await conn.execute(statement)
     await publisher.scrub()
 
 
@@ -95,7 +137,7 @@ async def test_at_the_start_a_log_cut_back_is_found_out(world: World, publisher:
     await change(world, "UPDATE logs SET size = size - 1")
     begun = Publisher(world.store, world.clock, publisher.keys, publisher.directory)
     await begun.look()
-    with pytest.raises(GatewayError, match="the database has 3"):
+    with pytest.raises(GatewayError, match="the database has 5"):
         begun.require_whole()
 
 

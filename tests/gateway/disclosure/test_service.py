@@ -113,6 +113,26 @@ async def test_filters_choose_by_book_day_and_state(
     assert await numbers(state=pb.LINE_STATE_SETTLED) == [4]
 
 
+async def test_a_payment_that_came_back_is_told_from_a_line_that_was_wrong(
+    world: World, service: DisclosureServicer
+) -> None:
+    for amount_minor, own in ((-5, {"payment_id": "p1"}), (-6, {"payment_id": "p2"})):
+        paid = await world.line("f1", amount_minor, TODAY, **own)
+        # By hand a line is taken back in nobody's name.
+        back = own if own["payment_id"] == "p1" else {}
+        await world.line("f1", -amount_minor, TODAY, corrects=paid.line_number, **back)
+
+    async def numbers(state: pb.LineState.ValueType) -> list[int]:
+        return [line.number for line in (await _list(service, state=state)).lines]
+
+    assert [line.state for line in (await _list(service)).lines][::2] == [
+        pb.LINE_STATE_RETURNED,
+        pb.LINE_STATE_REVERSED,
+    ]
+    assert await numbers(pb.LINE_STATE_RETURNED) == [1]
+    assert await numbers(pb.LINE_STATE_REVERSED) == [3]
+
+
 async def test_a_line_and_its_correction_name_each_other(
     world: World, service: DisclosureServicer
 ) -> None:

@@ -6,6 +6,7 @@ Needs Debian's chromium; CI has it, and sets XINYI_BROWSER=1 so that its lack is
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import expect, sync_playwright
 
 from gateway.disclosure.entry import Line, Mark, line_entry
-from gateway.disclosure.line_proof import Shown, written
+from gateway.disclosure.proof_file import ShownCertificate, ShownLine, check, written
 from gateway.disclosure.verify_page import verify_page
+from gateway.domain.certificate import (
+    AccountProof,
+    BankEntry,
+    Certificate,
+    Details,
+    Match,
+    OpenItem,
+    Part,
+    Total,
+)
 from gateway.transparency.checkpoint import Checkpoint
 from gateway.transparency.merkle import inclusion_proof, leaf_hash, tree_root
-from gateway.transparency.note import Cosigner, NoteSigner, parse_note, sign_note
+from gateway.transparency.note import Cosigner, NoteError, NoteSigner, parse_note, sign_note
 from gateway.transparency.tiles import TileNodes, grown
 
 if TYPE_CHECKING:
@@ -72,14 +83,76 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         browser.close()
 
 
+KEYS: dict[str, Any] = {"log_key": str(LOG.key), "witness_keys": (str(SUPERVISOR.key),)}
+
+
 def proof(index: int = 300, size: int = 515) -> str:
+    shown = ShownLine(line=LINE, salt=SALT.hex(), **KEYS)
+    return proof_of(shown, line_entry(LINE, SALT), index, size)
+
+
+def proof_of(
+    shown: ShownLine | ShownCertificate, entry: bytes, index: int = 300, size: int = 515
+) -> str:
+    """What the log would say of any entry, also of one that a gateway should never have logged."""
     entries = [b"entry %d" % number for number in range(size)]
-    entries[index] = line_entry(LINE, SALT)
+    entries[index] = entry
     read = TileNodes(size, grown(0, {}, list(map(leaf_hash, entries))))
     text = str(Checkpoint(LOG.name, size, tree_root(size, read)))
     note = parse_note(f"{sign_note(text, [LOG])}{SUPERVISOR.sign(text, 1_800_000_000)}")
-    shown = Shown(LINE, SALT, str(LOG.key), (str(SUPERVISOR.key),))
     return written(shown, index, inclusion_proof(index, size, read), note)
+
+
+def night(details: Details, difference_minor: str = "-7", **totals: Total) -> str:
+    """The proof of a night's certificate that fits its details, but for what is given."""
+    account = AccountProof(
+        account="main",
+        ends="6789",
+        bank_closing_minor="1241",
+        ledger_minor="1234",
+        open_bank_minor="7",
+        open_ledger_minor="-7",
+        difference_minor=difference_minor,
+        proved="no",
+        findings=("statement_missing",),
+        proof="ab" * 32,
+    )
+    certificate = Certificate(
+        fund=details.fund,
+        number=details.number,
+        date="2026-11-20",
+        run="reconciliationRuns/r1",
+        rules="1",
+        previous="",
+        currency="CNY",
+        accounts=(account,),
+        totals=details.totals().model_copy(update=totals),
+        details_sha256=sha256(details.content()).hexdigest(),
+    )
+    shown = ShownCertificate(certificate=certificate, details=details, **KEYS)
+    return proof_of(shown, certificate.entry())
+
+
+_OPEN = OpenItem(
+    id="b2", account="main", date="2026-11-01", amount_minor="7", days="19", kind="missing_line"
+)
+DETAILS = Details(
+    fund="funds/wutong",
+    number="3",
+    came=(
+        BankEntry(id="b1", account="main", date="2026-11-20", amount_minor="1234"),
+        BankEntry(id="b2", account="main", date="2026-11-01", amount_minor="7"),
+    ),
+    matches=(
+        Match(
+            rule="reference",
+            entries=(Part(id="b1", amount_minor="1234"),),
+            lines=(Part(id="12", amount_minor="1234"),),
+        ),
+    ),
+    open_entries=(_OPEN,),
+    open_lines=(_OPEN.model_copy(update={"id": "14", "amount_minor": "-7"}),),
+)
 
 
 def verdict(page: Page, text: str, key: str = "") -> str:
@@ -100,6 +173,50 @@ def test_it_proves_what_python_made(page: Page, index: int, size: int) -> None:
     shown = page.locator("#facts").inner_text()
     for text in ("12,345.67 元", '十月垃圾袋 "加厚"', "<b>", "-0.05 元", "witness.example/w 2027"):
         assert text in shown
+
+
+def test_it_proves_a_night_and_tells_what_is_open(page: Page) -> None:
+    text = night(DETAILS)
+    assert isinstance(check(text).shown, ShownCertificate)
+    assert verdict(page, text).startswith("成立：该夜")
+    shown = page.locator("#facts").inner_text()
+    for said in (
+        "2 · 12.41 元",
+        "流水 Entry b2",
+        "0.07 元 · 2026-11-01 · 19 天",
+        "-0.07 元",
+        "未证实",
+        "缺对账单 statement missing",
+    ):
+        assert said in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (night(DETAILS.model_copy(update={"open_entries": ()})), "neither matched nor open"),
+        (night(DETAILS.model_copy(update={"matches": ()})), "neither matched nor open"),
+        (night(DETAILS, came=Total(count="1", amount_minor="1234")), "do not come to"),
+        (night(DETAILS, difference_minor="0"), "does not come to its difference"),
+        (
+            night(
+                DETAILS.model_copy(
+                    update={"matches": (DETAILS.matches[0].model_copy(update={"lines": ()}),)}
+                )
+            ),
+            "different sums",
+        ),
+    ],
+)
+def test_it_refuses_a_night_that_does_not_add_up_although_it_was_logged(
+    page: Page, text: str, why: str
+) -> None:
+    """As the command does, in the same words."""
+    with pytest.raises(NoteError, match=why):
+        check(text)
+    answer = verdict(page, text)
+    assert answer.startswith("不成立")
+    assert why in answer
 
 
 @pytest.mark.parametrize(

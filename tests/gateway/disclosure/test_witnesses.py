@@ -14,7 +14,7 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.disclosure.keys import LogKeys
-from gateway.disclosure.line_proof import check
+from gateway.disclosure.proof_file import check
 from gateway.disclosure.proving import prove_line
 from gateway.disclosure.publisher import Publisher
 from gateway.disclosure.witnesses import WitnessAt, WitnessesError, load_witnesses
@@ -110,6 +110,7 @@ async def test_a_database_cut_back_is_found_out_by_the_witness_alone(
     await publisher.ask_witnesses()
     async with world.store.engine.begin() as conn:
         for statement in (
+            "SET LOCAL session_replication_role = replica",
             "DELETE FROM cosignatures",
             "DELETE FROM checkpoints",
             "DELETE FROM log_entries",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.ledger.balances import fund_balance
 from gateway.store import GATEWAY
 from gateway.store import tables as t
+from tests.gateway.ledger.sums import check_sums
 from tests.gateway.night.world import DAY, TODAY, World, copy_of
 
 _AMOUNTS = st.sampled_from([-900, -300, -1, 1, 300, 500, 999])
@@ -93,6 +94,7 @@ async def _check(world: World, fund_id: str) -> None:
     assert [entry["entry_number"] for entry in entries] == list(range(1, len(entries) + 1))
     sums = accumulate(line["amount_minor"] for line in lines)
     assert [line["running_minor"] for line in lines] == list(sums)
+    await check_sums(world.store)
 
 
 async def _check_night(world: World, fund_id: str) -> None:

@@ -90,7 +90,7 @@ async def test_a_receipt_becomes_a_matched_line_that_its_owners_can_check(
     assert (line.match_date, line.counterparty) == (day(TODAY), "王*")
     assert line.running_balance.amount_minor == OPENING_MINOR + 5_000
     voucher = disclosure_service_pb2.GetVoucherRequest(name=line.vouchers[0])
-    parts = [part async for part in owner.disclosure.GetVoucher(voucher)]
+    parts = [part async for part in supervisor.disclosure.GetVoucher(voucher)]
     assert b"".join(part.content for part in parts) == _VOUCHER
 
 

@@ -311,9 +311,14 @@ async def accounts_on(conn: AsyncConnection, day: date) -> list[Account]:
 @pytest.fixture(scope="session")
 def template_url(postgres_url: str) -> str:
     """A migrated database with nothing in it, to be copied."""
-    url = asyncio.run(_create(postgres_url, f"blank_{next(_numbers)}"))
+    url = asyncio.run(empty_database(postgres_url))
     schema.upgrade(url)
     return url
+
+
+async def empty_database(postgres_url: str) -> str:
+    """A database without even a schema."""
+    return await _create(postgres_url, f"blank_{next(_numbers)}")
 
 
 @asynccontextmanager

@@ -12,10 +12,12 @@ from xinyi.v1 import (
     bank_service_pb2,
     change_service_pb2,
     disclosure_service_pb2,
+    duty_service_pb2,
     fund_service_pb2,
     ledger_service_pb2,
     party_service_pb2,
     payment_service_pb2,
+    question_service_pb2,
     reconciliation_service_pb2,
 )
 
@@ -35,10 +37,12 @@ MODULES = (
     bank_service_pb2,
     change_service_pb2,
     disclosure_service_pb2,
+    duty_service_pb2,
     fund_service_pb2,
     ledger_service_pb2,
     party_service_pb2,
     payment_service_pb2,
+    question_service_pb2,
     reconciliation_service_pb2,
 )
 

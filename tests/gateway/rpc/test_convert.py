@@ -34,6 +34,9 @@ def test_moment_comes_back(value: datetime) -> None:
     message = convert.moment(value)
     assert message is not None
     assert convert.moment_of(message, "t") == value
+    theirs = Timestamp()
+    theirs.FromDatetime(value)
+    assert message == theirs
 
 
 def test_nothing_stays_unset() -> None:

@@ -20,6 +20,7 @@ from grpc_status import rpc_status
 from xinyi.v1 import common_pb2
 from xinyi.v1 import fund_service_pb2 as fund_pb
 from xinyi.v1 import payment_service_pb2 as payment_pb
+from xinyi.v1 import question_service_pb2 as question_pb
 
 from gateway.domain.keys import key_id
 from gateway.domain.party import Role
@@ -147,6 +148,7 @@ async def _fill(desk: Desk, callers: Callers) -> Estate:
     first, second, *_ = await desk.listed(parent=fund)
     resolution = await desk.propose(first, "WAIT", wait_until=day(TODAY + timedelta(days=3)))
     policy = await _propose_policy(callers, fund)
+    question = await _ask(callers, line)
     async with desk.store.transaction(GATEWAY) as conn:
         matched = (await conn.execute(sa.select(t.matches))).all()
         sent = (await conn.execute(sa.select(t.transmissions))).one()
@@ -168,6 +170,9 @@ async def _fill(desk: Desk, callers: Callers) -> Estate:
         f"{fund}/vouchers/{digest}",
         f"{fund}/bankAccounts/main",
         f"{fund}/budgetLines/cleaning",
+        question,
+        f"{fund}/periods/monthly-2026-10",
+        f"{fund}/nightCertificates/1",
         line,
         entry,
         f"{person}/publicKeys/{key}",
@@ -189,6 +194,14 @@ async def _fill(desk: Desk, callers: Callers) -> Estate:
         "某户",
     ]
     return Estate(names, secrets, waiting.signing_payload)
+
+
+async def _ask(callers: Callers, line: str) -> str:
+    header = question_pb.AskQuestionHeader(parent=line, text="某户的款", request_id=request_id())
+    asked = await (await callers.as_(OTHER_CHAIR)).questions.AskQuestion(
+        iter([question_pb.AskQuestionRequest(header=header)])
+    )
+    return asked.question.name
 
 
 async def _propose_policy(callers: Callers, fund: str) -> str:
@@ -365,7 +378,7 @@ async def test_no_method_answers_somebody_without_a_role_or_a_certificate_in_for
             added = await create_certificate(conn, *ids, pem=pem, now=NOW)
             await revoke_certificate(conn, *ids, added.fingerprint, now=NOW)
     channel: Any = await callers.channel(pair)
-    builder = Builder(_OF_ANYTHING)
+    builder = Builder(OF_ANYTHING)
     told = {
         name: await _call(channel, name, builder.messages(method))
         for name, method in DESCRIBED.items()
@@ -373,7 +386,7 @@ async def test_no_method_answers_somebody_without_a_role_or_a_certificate_in_for
     assert {name: each for name, each in told.items() if reason not in each.said} == {}
 
 
-_OF_ANYTHING: Final = (
+OF_ANYTHING: Final = (
     "funds/wutong/payments/p1",
     "funds/wutong/batches/b1",
     "transmissions/t1",
@@ -383,6 +396,9 @@ _OF_ANYTHING: Final = (
     f"funds/wutong/vouchers/{'0' * 64}",
     "funds/wutong/bankAccounts/main",
     "funds/wutong/budgetLines/cleaning",
+    "funds/wutong/questions/q1",
+    "funds/wutong/periods/monthly-2026-10",
+    "funds/wutong/nightCertificates/1",
     "funds/wutong/lines/1",
     f"parties/anju/persons/cashier/publicKeys/{'0' * 64}",
     f"parties/anju/persons/cashier/certificates/{'0' * 64}",

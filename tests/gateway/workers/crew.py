@@ -249,7 +249,7 @@ class Line:
         async with asyncio.timeout(_PATIENCE_S):
             while True:
                 try:
-                    answer: Message = await getattr(self._payments(), method)(
+                    answer: Message = await getattr(self.payments(), method)(
                         request, timeout=_TIMEOUT_S
                     )
                 except grpc.aio.AioRpcError as error:
@@ -266,7 +266,8 @@ class Line:
             await self._channel.close()
         self._channel = None
 
-    def _payments(self) -> Any:
+    def payments(self) -> Any:
+        """What is called over this connection."""
         if self._channel is None:
             pair = self.crew.pki.people[self.who]
             credentials = grpc.ssl_channel_credentials(

@@ -12,11 +12,11 @@ import pytest
 from xinyi.v1 import payment_service_pb2 as pb
 
 from tests.gateway.payments.desk import FUND, ask, batch
-from tests.gateway.support import FIRM, request_id
+from tests.gateway.support import FIRM, refusal, request_id
 from tests.gateway.workers.crew import WORKERS, Line, Load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tests.gateway.workers.crew import Crew
 
@@ -30,6 +30,12 @@ _LOOK_S: Final = 0.1
 async def _until(load: Load, told: int) -> None:
     while len(load.told) < told:  # noqa: ASYNC110 - as the load goes on
         await asyncio.sleep(_LOOK_S)
+
+
+async def _happens(there: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not there():  # noqa: ASYNC110 - other processes do it
+            await asyncio.sleep(_LOOK_S)
 
 
 def _living(pids: Iterable[int]) -> set[int]:
@@ -103,6 +109,25 @@ async def test_a_process_that_slept_through_its_lease_writes_nothing_for_it(crew
     await load.check()
 
 
+async def test_each_process_finds_out_for_itself_that_the_log_is_broken(crew: Crew) -> None:
+    parts = batch([ask(100, budget_line=f"{FUND}/budgetLines/wages")])
+    await _happens(lambda: any(crew.directory.glob("public/log/*/checkpoint")))
+    await crew.rows("UPDATE logs SET size = size - 1")
+    await _happens(
+        lambda: {line["worker"] for line in crew.said("log_broken")} == set(range(WORKERS))
+    )
+
+    for _ in range(4 * WORKERS):
+        line = Line(crew, FIRM)
+        refused = await refusal(line.payments().SubmitPayments(iter(parts)))
+        assert refused.reason == "LOG_BROKEN"
+        await line.close()
+
+    await crew.rows("UPDATE logs SET size = size + 1")
+    assert await asyncio.to_thread(crew.stop) == 0
+    await asyncio.to_thread(crew.start)
+
+
 async def test_all_processes_end_in_order_with_their_parent(crew: Crew) -> None:
     pids = crew.pids().values()
     load = Load(crew, request_id())
@@ -121,7 +146,5 @@ async def test_all_processes_end_in_order_with_their_parent(crew: Crew) -> None:
 async def test_processes_whose_parent_was_killed_end_by_themselves(crew: Crew) -> None:
     pids = crew.pids().values()
     await asyncio.to_thread(crew.lose_parent)
-    async with asyncio.timeout(60):
-        while _living(pids):  # noqa: ASYNC110 - they are not this process's children
-            await asyncio.sleep(_LOOK_S)
+    await _happens(lambda: not _living(pids))
     await asyncio.to_thread(crew.start)

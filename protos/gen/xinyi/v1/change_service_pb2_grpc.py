@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class ChangeServiceStub:
     """What decides who can pay, and how it changes. Signing keys, mandates, signing policies, appointments, and the
-    certificates of those who act are proposed by their Create and Set methods, and take effect when another
+    certificates of those who act, and the rules of disclosure, are proposed by their Create and Set methods, and take effect when another
     natural person of another party confirms them here. To end one takes one person, and works at once. Every
     change leaves its history, which nobody can change.
 
@@ -62,7 +62,7 @@ class ChangeServiceStub:
 
 class ChangeServiceServicer:
     """What decides who can pay, and how it changes. Signing keys, mandates, signing policies, appointments, and the
-    certificates of those who act are proposed by their Create and Set methods, and take effect when another
+    certificates of those who act, and the rules of disclosure, are proposed by their Create and Set methods, and take effect when another
     natural person of another party confirms them here. To end one takes one person, and works at once. Every
     change leaves its history, which nobody can change.
 
@@ -125,7 +125,7 @@ def add_ChangeServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ChangeService:
     """What decides who can pay, and how it changes. Signing keys, mandates, signing policies, appointments, and the
-    certificates of those who act are proposed by their Create and Set methods, and take effect when another
+    certificates of those who act, and the rules of disclosure, are proposed by their Create and Set methods, and take effect when another
     natural person of another party confirms them here. To end one takes one person, and works at once. Every
     change leaves its history, which nobody can change.
 

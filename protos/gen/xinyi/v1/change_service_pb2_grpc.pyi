@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class ChangeServiceStub:
     """What decides who can pay, and how it changes. Signing keys, mandates, signing policies, appointments, and the
-    certificates of those who act are proposed by their Create and Set methods, and take effect when another
+    certificates of those who act, and the rules of disclosure, are proposed by their Create and Set methods, and take effect when another
     natural person of another party confirms them here. To end one takes one person, and works at once. Every
     change leaves its history, which nobody can change.
 
@@ -59,7 +59,7 @@ class ChangeServiceStub:
 @_typing.type_check_only
 class ChangeServiceAsyncStub(ChangeServiceStub):
     """What decides who can pay, and how it changes. Signing keys, mandates, signing policies, appointments, and the
-    certificates of those who act are proposed by their Create and Set methods, and take effect when another
+    certificates of those who act, and the rules of disclosure, are proposed by their Create and Set methods, and take effect when another
     natural person of another party confirms them here. To end one takes one person, and works at once. Every
     change leaves its history, which nobody can change.
 
@@ -86,7 +86,7 @@ class ChangeServiceAsyncStub(ChangeServiceStub):
 
 class ChangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """What decides who can pay, and how it changes. Signing keys, mandates, signing policies, appointments, and the
-    certificates of those who act are proposed by their Create and Set methods, and take effect when another
+    certificates of those who act, and the rules of disclosure, are proposed by their Create and Set methods, and take effect when another
     natural person of another party confirms them here. To end one takes one person, and works at once. Every
     change leaves its history, which nobody can change.
 

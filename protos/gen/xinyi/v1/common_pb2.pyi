@@ -207,10 +207,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_LOG_BROKEN: _ErrorReason.ValueType  # 48
     """The log of disclosed lines does not go on from what was published: nothing is paid until that is explained."""
-    ERROR_REASON_LINE_NOT_LOGGED: _ErrorReason.ValueType  # 49
+    ERROR_REASON_NOT_LOGGED: _ErrorReason.ValueType  # 49
     """The line is disclosed, and the log takes it within seconds: ask again."""
     ERROR_REASON_DATA_ERASED: _ErrorReason.ValueType  # 50
     """Personal data of the line were erased, so that its entry can no longer be shown."""
+    ERROR_REASON_VOUCHER_NOT_RENDERABLE: _ErrorReason.ValueType  # 60
+    """No pictures can be made of the voucher: the message says what is wrong with it."""
+    ERROR_REASON_RENDITION_MISSING: _ErrorReason.ValueType  # 61
+    """The firm or the trustee has not made the public rendition of the voucher yet."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. The name without its prefix is `ErrorInfo.reason`; `ErrorInfo.domain` is
@@ -317,10 +321,14 @@ until two parties acknowledge what is lost. See AuditService.GetRollback.
 """
 ERROR_REASON_LOG_BROKEN: ErrorReason.ValueType  # 48
 """The log of disclosed lines does not go on from what was published: nothing is paid until that is explained."""
-ERROR_REASON_LINE_NOT_LOGGED: ErrorReason.ValueType  # 49
+ERROR_REASON_NOT_LOGGED: ErrorReason.ValueType  # 49
 """The line is disclosed, and the log takes it within seconds: ask again."""
 ERROR_REASON_DATA_ERASED: ErrorReason.ValueType  # 50
 """Personal data of the line were erased, so that its entry can no longer be shown."""
+ERROR_REASON_VOUCHER_NOT_RENDERABLE: ErrorReason.ValueType  # 60
+"""No pictures can be made of the voucher: the message says what is wrong with it."""
+ERROR_REASON_RENDITION_MISSING: ErrorReason.ValueType  # 61
+"""The firm or the trustee has not made the public rendition of the voucher yet."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -36,7 +36,9 @@ class _LineStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LineState.V
     LINE_STATE_SETTLED: _LineState.ValueType  # 2
     """Confirmed by an entry of the bank's statement."""
     LINE_STATE_REVERSED: _LineState.ValueType  # 3
-    """Taken back by a later line (红字): the payment was rejected or returned, or the line was wrong."""
+    """Taken back by a later line (红字) because the line was wrong."""
+    LINE_STATE_RETURNED: _LineState.ValueType  # 4
+    """Taken back by a later line (红字) because the bank refused the payment or it came back (退票)."""
 
 class LineState(_LineState, metaclass=_LineStateEnumTypeWrapper):
     """Whether the bank has confirmed a line."""
@@ -48,7 +50,9 @@ LINE_STATE_PENDING: LineState.ValueType  # 1
 LINE_STATE_SETTLED: LineState.ValueType  # 2
 """Confirmed by an entry of the bank's statement."""
 LINE_STATE_REVERSED: LineState.ValueType  # 3
-"""Taken back by a later line (红字): the payment was rejected or returned, or the line was wrong."""
+"""Taken back by a later line (红字) because the line was wrong."""
+LINE_STATE_RETURNED: LineState.ValueType  # 4
+"""Taken back by a later line (红字) because the bank refused the payment or it came back (退票)."""
 Global___LineState: _TypeAlias = LineState  # noqa: Y015
 
 @_typing.final
@@ -78,6 +82,10 @@ class DisclosedLine(_message.Message):
     CORRECTED_BY_FIELD_NUMBER: _builtins.int
     SIGNATURES_FIELD_NUMBER: _builtins.int
     MATCH_DATE_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    MISSING_DETAIL_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`funds/{fund}/lines/{line}`; the id is the number."""
     number: _builtins.int
@@ -100,6 +108,10 @@ class DisclosedLine(_message.Message):
     """Why this line takes another back."""
     corrected_by: _builtins.str
     """The line that takes this one back, empty while it stands."""
+    missing_detail: _builtins.bool
+    """Whether the estate's rules want this income told by item, and it is one sum."""
+    erased: _builtins.bool
+    """Whether what it said of a person was erased by law: its texts are empty, and it can no longer be proved by itself."""
     @_builtins.property
     def amount(self) -> _common_pb2.Money:
         """Positive: received. Negative: paid."""
@@ -132,6 +144,14 @@ class DisclosedLine(_message.Message):
     def match_date(self) -> _date_pb2.Date:
         """已与银行流水核对: the day by which reconciliation matched it to the bank; not set while it has not."""
 
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Questions about it, of QuestionService: `funds/{fund}/questions/{question}`, oldest first."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineItem]:
+        """What it consists of, where that was told; the amounts add up to the line's. Not in the log."""
+
     def __init__(
         self,
         *,
@@ -154,14 +174,50 @@ class DisclosedLine(_message.Message):
         corrected_by: _builtins.str = ...,
         signatures: _abc.Iterable[Global___SignatureMark] | None = ...,
         match_date: _date_pb2.Date | None = ...,
+        questions: _abc.Iterable[_builtins.str] | None = ...,
+        missing_detail: _builtins.bool = ...,
+        items: _abc.Iterable[Global___LineItem] | None = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bank_value_date", b"bank_value_date", "disclose_time", b"disclose_time", "effective_date", b"effective_date", "match_date", b"match_date", "running_balance", b"running_balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bank_value_date", b"bank_value_date", "book", b"book", "category", b"category", "corrected_by", b"corrected_by", "correction_reason", b"correction_reason", "corrects", b"corrects", "counterparty", b"counterparty", "counterparty_account", b"counterparty_account", "disclose_time", b"disclose_time", "effective_date", b"effective_date", "match_date", b"match_date", "name", b"name", "number", b"number", "running_balance", b"running_balance", "signatures", b"signatures", "state", b"state", "summary", b"summary", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bank_value_date", b"bank_value_date", "book", b"book", "category", b"category", "corrected_by", b"corrected_by", "correction_reason", b"correction_reason", "corrects", b"corrects", "counterparty", b"counterparty", "counterparty_account", b"counterparty_account", "disclose_time", b"disclose_time", "effective_date", b"effective_date", "erased", b"erased", "items", b"items", "match_date", b"match_date", "missing_detail", b"missing_detail", "name", b"name", "number", b"number", "questions", b"questions", "running_balance", b"running_balance", "signatures", b"signatures", "state", b"state", "summary", b"summary", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DisclosedLine: _TypeAlias = DisclosedLine  # noqa: Y015
+
+@_typing.final
+class LineItem(_message.Message):
+    """A part of a line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """What it is, as the owners read it; masked."""
+    count: _builtins.int
+    """How many of it."""
+    @_builtins.property
+    def amount(self) -> _common_pb2.Money:
+        """All of them together."""
+
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        count: _builtins.int = ...,
+        amount: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "count", b"count", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineItem: _TypeAlias = LineItem  # noqa: Y015
 
 @_typing.final
 class SignatureMark(_message.Message):
@@ -209,6 +265,7 @@ class ListDisclosedLinesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     DISCLOSED_BY_FIELD_NUMBER: _builtins.int
+    MISSING_DETAIL_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The fund."""
     book: _common_pb2.Book.ValueType
@@ -219,6 +276,8 @@ class ListDisclosedLinesRequest(_message.Message):
     """At most this many, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
     """`next_page_token` of the answer before; empty for the first page."""
+    missing_detail: _builtins.bool
+    """Only lines of which `missing_detail` is true. Cannot be asked together with `disclosed_by`."""
     @_builtins.property
     def start_date(self) -> _date_pb2.Date:
         """Only lines that count for this day or a later one; not set for all."""
@@ -244,10 +303,11 @@ class ListDisclosedLinesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         disclosed_by: _date_pb2.Date | None = ...,
+        missing_detail: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disclosed_by", b"disclosed_by", "end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["book", b"book", "disclosed_by", b"disclosed_by", "end_date", b"end_date", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_date", b"start_date", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["book", b"book", "disclosed_by", b"disclosed_by", "end_date", b"end_date", "missing_detail", b"missing_detail", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_date", b"start_date", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,6 +340,52 @@ class ListDisclosedLinesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDisclosedLinesResponse: _TypeAlias = ListDisclosedLinesResponse  # noqa: Y015
+
+@_typing.final
+class GetDisclosedLineRequest(_message.Message):
+    """Asks for a line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/lines/{line}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisclosedLineRequest: _TypeAlias = GetDisclosedLineRequest  # noqa: Y015
+
+@_typing.final
+class GetDisclosedLineResponse(_message.Message):
+    """The line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def line(self) -> Global___DisclosedLine:
+        """As owners read it."""
+
+    def __init__(
+        self,
+        *,
+        line: Global___DisclosedLine | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["line", b"line"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line", b"line"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisclosedLineResponse: _TypeAlias = GetDisclosedLineResponse  # noqa: Y015
 
 @_typing.final
 class GetVoucherRequest(_message.Message):
@@ -332,6 +438,162 @@ class GetVoucherResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___GetVoucherResponse: _TypeAlias = GetVoucherResponse  # noqa: Y015
+
+@_typing.final
+class VoucherRendition(_message.Message):
+    """What everybody may see of a voucher: a picture of each page, drawn anew by the gateway, with black over what is private.
+    Nothing lies under the black, nor beside, behind or in the description of a picture.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOUCHER_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZES_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    NUMBERS_MASKED_FIELD_NUMBER: _builtins.int
+    MAKER_ROLE_FIELD_NUMBER: _builtins.int
+    MAKER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    voucher: _builtins.str
+    """The original: `funds/{fund}/vouchers/{voucher}`; the id is its SHA-256, to which the log commits."""
+    number: _builtins.int
+    """1 for the first; the highest is the one that is shown."""
+    sha256: _builtins.str
+    """SHA-256 of the content, hexadecimal. The content are the pictures of the pages, one behind the other."""
+    media_type: _builtins.str
+    """IANA media type of each picture."""
+    numbers_masked: _builtins.int
+    """Phone, identity card and bank card numbers and e-mail addresses that the gateway found in the text and blacked out."""
+    maker_role: _common_pb2.Role.ValueType
+    """In which role it was made."""
+    maker: _builtins.str
+    """For which party."""
+    @_builtins.property
+    def page_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of each picture, in the order of the pages."""
+
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___VoucherRegion]:
+        """What was blacked out because the maker said so."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        voucher: _builtins.str = ...,
+        number: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        media_type: _builtins.str = ...,
+        page_sizes: _abc.Iterable[_builtins.int] | None = ...,
+        regions: _abc.Iterable[Global___VoucherRegion] | None = ...,
+        numbers_masked: _builtins.int = ...,
+        maker_role: _common_pb2.Role.ValueType = ...,
+        maker: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "maker", b"maker", "maker_role", b"maker_role", "media_type", b"media_type", "number", b"number", "numbers_masked", b"numbers_masked", "page_sizes", b"page_sizes", "regions", b"regions", "sha256", b"sha256", "voucher", b"voucher"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoucherRendition: _TypeAlias = VoucherRendition  # noqa: Y015
+
+@_typing.final
+class VoucherRegion(_message.Message):
+    """A part of a page, in thousandths of its width and height, counted from the upper left corner of the upright page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_FIELD_NUMBER: _builtins.int
+    X_FIELD_NUMBER: _builtins.int
+    Y_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    page: _builtins.int
+    """1 for the first."""
+    x: _builtins.int
+    """Of its left edge."""
+    y: _builtins.int
+    """Of its upper edge."""
+    width: _builtins.int
+    """To the right."""
+    height: _builtins.int
+    """Down."""
+    def __init__(
+        self,
+        *,
+        page: _builtins.int = ...,
+        x: _builtins.int = ...,
+        y: _builtins.int = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "page", b"page", "width", b"width", "x", b"x", "y", b"y"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoucherRegion: _TypeAlias = VoucherRegion  # noqa: Y015
+
+@_typing.final
+class GetVoucherRenditionRequest(_message.Message):
+    """Asks for what everybody may see of a voucher."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/vouchers/{voucher}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVoucherRenditionRequest: _TypeAlias = GetVoucherRenditionRequest  # noqa: Y015
+
+@_typing.final
+class GetVoucherRenditionResponse(_message.Message):
+    """A part of a rendition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RENDITION_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The next bytes."""
+    @_builtins.property
+    def rendition(self) -> Global___VoucherRendition:
+        """What it is."""
+
+    def __init__(
+        self,
+        *,
+        rendition: Global___VoucherRendition | None = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "part", b"part", "rendition", b"rendition"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "part", b"part", "rendition", b"rendition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["rendition", "content"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___GetVoucherRenditionResponse: _TypeAlias = GetVoucherRenditionResponse  # noqa: Y015
 
 @_typing.final
 class GetLineProofRequest(_message.Message):
@@ -436,6 +698,132 @@ class GetFundSummaryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetFundSummaryResponse: _TypeAlias = GetFundSummaryResponse  # noqa: Y015
+
+@_typing.final
+class GetGroupSummaryRequest(_message.Message):
+    """Asks for the summary of a group of estates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    FIRST_MONTH_FIELD_NUMBER: _builtins.int
+    LAST_MONTH_FIELD_NUMBER: _builtins.int
+    DISCLOSED_BY_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """Name of the group, as `Estate.group` has it."""
+    first_month: _builtins.str
+    """First month, as `2026-10`."""
+    last_month: _builtins.str
+    """Last month, as `2026-12`; at most 120 months after the first."""
+    @_builtins.property
+    def disclosed_by(self) -> _date_pb2.Date:
+        """As it was disclosed at the end of this day; not set for now."""
+
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        first_month: _builtins.str = ...,
+        last_month: _builtins.str = ...,
+        disclosed_by: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disclosed_by", b"disclosed_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosed_by", b"disclosed_by", "first_month", b"first_month", "group", b"group", "last_month", b"last_month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGroupSummaryRequest: _TypeAlias = GetGroupSummaryRequest  # noqa: Y015
+
+@_typing.final
+class GetGroupSummaryResponse(_message.Message):
+    """The summary of a group, as far as the caller may see it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNDS_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def funds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FundOfGroup]:
+        """By fund."""
+
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupTotal]:
+        """Over `funds`, one a currency: money of different funds, added up for reading and for nothing else."""
+
+    def __init__(
+        self,
+        *,
+        funds: _abc.Iterable[Global___FundOfGroup] | None = ...,
+        totals: _abc.Iterable[Global___GroupTotal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["funds", b"funds", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGroupSummaryResponse: _TypeAlias = GetGroupSummaryResponse  # noqa: Y015
+
+@_typing.final
+class FundOfGroup(_message.Message):
+    """One fund of a group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUND_FIELD_NUMBER: _builtins.int
+    ESTATE_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    BOOKS_FIELD_NUMBER: _builtins.int
+    fund: _builtins.str
+    """The fund."""
+    estate_display_name: _builtins.str
+    """Name of its estate."""
+    @_builtins.property
+    def books(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookSummary]:
+        """COMMON, then MAINTENANCE."""
+
+    def __init__(
+        self,
+        *,
+        fund: _builtins.str = ...,
+        estate_display_name: _builtins.str = ...,
+        books: _abc.Iterable[Global___BookSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books", "estate_display_name", b"estate_display_name", "fund", b"fund"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FundOfGroup: _TypeAlias = FundOfGroup  # noqa: Y015
+
+@_typing.final
+class GroupTotal(_message.Message):
+    """The funds of one currency, added up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    BOOKS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """ISO 4217 code."""
+    @_builtins.property
+    def books(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookSummary]:
+        """COMMON, then MAINTENANCE."""
+
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        books: _abc.Iterable[Global___BookSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books", "currency", b"currency"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupTotal: _TypeAlias = GroupTotal  # noqa: Y015
 
 @_typing.final
 class BookSummary(_message.Message):
@@ -616,3 +1004,205 @@ class GetCheckpointResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCheckpointResponse: _TypeAlias = GetCheckpointResponse  # noqa: Y015
+
+@_typing.final
+class NightCertificate(_message.Message):
+    """A night of a fund: every entry of the bank is either matched to lines or told as open. It stands in the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    CAME_FIELD_NUMBER: _builtins.int
+    MATCHED_FIELD_NUMBER: _builtins.int
+    OPEN_ENTRIES_FIELD_NUMBER: _builtins.int
+    OPEN_LINES_FIELD_NUMBER: _builtins.int
+    UNPROVED_ACCOUNT_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/nightCertificates/{night_certificate}`; the id is the number."""
+    number: _builtins.int
+    """1, 2, 3, … within the fund, without gaps."""
+    run: _builtins.str
+    """`reconciliationRuns/{run}`."""
+    unproved_account_count: _builtins.int
+    """Accounts of which closing - ledger - (open bank - open ledger) is not zero, or whose statements are not in order."""
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """The day up to whose end was reconciled."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def came(self) -> Global___NightTotal:
+        """Entries of the bank that no certificate before has."""
+
+    @_builtins.property
+    def matched(self) -> Global___NightTotal:
+        """Entries of the bank whose match it tells."""
+
+    @_builtins.property
+    def open_entries(self) -> Global___NightTotal:
+        """Entries of the bank for which no line stands."""
+
+    @_builtins.property
+    def open_lines(self) -> Global___NightTotal:
+        """Lines for which no entry of the bank stands."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        number: _builtins.int = ...,
+        date: _date_pb2.Date | None = ...,
+        run: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        came: Global___NightTotal | None = ...,
+        matched: Global___NightTotal | None = ...,
+        open_entries: Global___NightTotal | None = ...,
+        open_lines: Global___NightTotal | None = ...,
+        unproved_account_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["came", b"came", "create_time", b"create_time", "date", b"date", "matched", b"matched", "open_entries", b"open_entries", "open_lines", b"open_lines"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["came", b"came", "create_time", b"create_time", "date", b"date", "matched", b"matched", "name", b"name", "number", b"number", "open_entries", b"open_entries", "open_lines", b"open_lines", "run", b"run", "unproved_account_count", b"unproved_account_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NightCertificate: _TypeAlias = NightCertificate  # noqa: Y015
+
+@_typing.final
+class NightTotal(_message.Message):
+    """How many, and their sum."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many."""
+    @_builtins.property
+    def amount(self) -> _common_pb2.Money:
+        """Their sum."""
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        amount: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NightTotal: _TypeAlias = NightTotal  # noqa: Y015
+
+@_typing.final
+class ListNightCertificatesRequest(_message.Message):
+    """Asks for a page of nights."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The fund."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the answer before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNightCertificatesRequest: _TypeAlias = ListNightCertificatesRequest  # noqa: Y015
+
+@_typing.final
+class ListNightCertificatesResponse(_message.Message):
+    """A page of nights."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NIGHT_CERTIFICATES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty when this is the last."""
+    @_builtins.property
+    def night_certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___NightCertificate]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        night_certificates: _abc.Iterable[Global___NightCertificate] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "night_certificates", b"night_certificates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNightCertificatesResponse: _TypeAlias = ListNightCertificatesResponse  # noqa: Y015
+
+@_typing.final
+class GetNightCertificateProofRequest(_message.Message):
+    """Asks for the proof of a night."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`funds/{fund}/nightCertificates/{night_certificate}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNightCertificateProofRequest: _TypeAlias = GetNightCertificateProofRequest  # noqa: Y015
+
+@_typing.final
+class GetNightCertificateProofResponse(_message.Message):
+    """A part of the proof of a night."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The next bytes of a file as of c2sp.org/tlog-proof. Its extra data are the certificate, every entry and line that it
+    sums up, and the keys of log and witnesses.
+    """
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNightCertificateProofResponse: _TypeAlias = GetNightCertificateProofResponse  # noqa: Y015

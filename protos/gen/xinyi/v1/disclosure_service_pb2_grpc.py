@@ -40,10 +40,20 @@ class DisclosureServiceStub:
                 request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.ListDisclosedLinesRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.ListDisclosedLinesResponse.FromString,
                 _registered_method=True)
+        self.GetDisclosedLine = channel.unary_unary(
+                '/xinyi.v1.DisclosureService/GetDisclosedLine',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetDisclosedLineRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetDisclosedLineResponse.FromString,
+                _registered_method=True)
         self.GetVoucher = channel.unary_stream(
                 '/xinyi.v1.DisclosureService/GetVoucher',
                 request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherResponse.FromString,
+                _registered_method=True)
+        self.GetVoucherRendition = channel.unary_stream(
+                '/xinyi.v1.DisclosureService/GetVoucherRendition',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRenditionRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRenditionResponse.FromString,
                 _registered_method=True)
         self.GetLineProof = channel.unary_unary(
                 '/xinyi.v1.DisclosureService/GetLineProof',
@@ -55,10 +65,25 @@ class DisclosureServiceStub:
                 request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.FromString,
                 _registered_method=True)
+        self.GetGroupSummary = channel.unary_unary(
+                '/xinyi.v1.DisclosureService/GetGroupSummary',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetGroupSummaryRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetGroupSummaryResponse.FromString,
+                _registered_method=True)
         self.GetCheckpoint = channel.unary_unary(
                 '/xinyi.v1.DisclosureService/GetCheckpoint',
                 request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.SerializeToString,
                 response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.FromString,
+                _registered_method=True)
+        self.ListNightCertificates = channel.unary_unary(
+                '/xinyi.v1.DisclosureService/ListNightCertificates',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.ListNightCertificatesRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.ListNightCertificatesResponse.FromString,
+                _registered_method=True)
+        self.GetNightCertificateProof = channel.unary_stream(
+                '/xinyi.v1.DisclosureService/GetNightCertificateProof',
+                request_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetNightCertificateProofRequest.SerializeToString,
+                response_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetNightCertificateProofResponse.FromString,
                 _registered_method=True)
 
 
@@ -73,9 +98,24 @@ class DisclosureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDisclosedLine(self, request, context):
+        """One disclosed line. Callers: all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetVoucher(self, request, context):
-        """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
-        estate.
+        """The bytes of a voucher as it was uploaded, in order. The first message is the voucher without bytes. It may name
+        private persons, so owners read its rendition instead. Callers: all but OWNER, of the fund's estate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVoucherRendition(self, request, context):
+        """What everybody may see of a voucher, in order. The first message is the rendition without bytes. Callers: all, of
+        the fund's estate. Errors: RESOURCE_NOT_FOUND; RENDITION_MISSING while none was made, see DutyService.RenderVoucher.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,7 +123,7 @@ class DisclosureServiceServicer:
 
     def GetLineProof(self, request, context):
         """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
-        RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+        RESOURCE_NOT_FOUND; NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,8 +136,32 @@ class DisclosureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetGroupSummary(self, request, context):
+        """Income and cost of a group of estates (连片管理): of each of its funds that the caller may see, and added up over
+        these. The total is an addition for reading: each fund's money stays in its own account. Callers: all. Errors:
+        RESOURCE_NOT_FOUND where no fund of the group is the caller's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCheckpoint(self, request, context):
-        """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first.
+        """The last signed tree of the log that has a fund's lines. Callers: all. Errors: NOT_LOGGED before its first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNightCertificates(self, request, context):
+        """A fund's nights, the newest first: what the bank moved, and that a line stands for it. Callers: all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNightCertificateProof(self, request, context):
+        """The file by which anybody checks a night without the gateway, in order. Callers: all, of the fund's estate. Errors:
+        RESOURCE_NOT_FOUND; NOT_LOGGED for a second or two after the night.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,10 +175,20 @@ def add_DisclosureServiceServicer_to_server(servicer, server):
                     request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.ListDisclosedLinesRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.ListDisclosedLinesResponse.SerializeToString,
             ),
+            'GetDisclosedLine': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDisclosedLine,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetDisclosedLineRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetDisclosedLineResponse.SerializeToString,
+            ),
             'GetVoucher': grpc.unary_stream_rpc_method_handler(
                     servicer.GetVoucher,
                     request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherResponse.SerializeToString,
+            ),
+            'GetVoucherRendition': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetVoucherRendition,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRenditionRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRenditionResponse.SerializeToString,
             ),
             'GetLineProof': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLineProof,
@@ -126,10 +200,25 @@ def add_DisclosureServiceServicer_to_server(servicer, server):
                     request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetFundSummaryResponse.SerializeToString,
             ),
+            'GetGroupSummary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroupSummary,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetGroupSummaryRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetGroupSummaryResponse.SerializeToString,
+            ),
             'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCheckpoint,
                     request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.FromString,
                     response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'ListNightCertificates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNightCertificates,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.ListNightCertificatesRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.ListNightCertificatesResponse.SerializeToString,
+            ),
+            'GetNightCertificateProof': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetNightCertificateProof,
+                    request_deserializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetNightCertificateProofRequest.FromString,
+                    response_serializer=xinyi_dot_v1_dot_disclosure__service__pb2.GetNightCertificateProofResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -171,6 +260,33 @@ class DisclosureService:
             _registered_method=True)
 
     @staticmethod
+    def GetDisclosedLine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetDisclosedLine',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetDisclosedLineRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetDisclosedLineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetVoucher(request,
             target,
             options=(),
@@ -187,6 +303,33 @@ class DisclosureService:
             '/xinyi.v1.DisclosureService/GetVoucher',
             xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRequest.SerializeToString,
             xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVoucherRendition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetVoucherRendition',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRenditionRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetVoucherRenditionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -252,6 +395,33 @@ class DisclosureService:
             _registered_method=True)
 
     @staticmethod
+    def GetGroupSummary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetGroupSummary',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetGroupSummaryRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetGroupSummaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetCheckpoint(request,
             target,
             options=(),
@@ -268,6 +438,60 @@ class DisclosureService:
             '/xinyi.v1.DisclosureService/GetCheckpoint',
             xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointRequest.SerializeToString,
             xinyi_dot_v1_dot_disclosure__service__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNightCertificates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/ListNightCertificates',
+            xinyi_dot_v1_dot_disclosure__service__pb2.ListNightCertificatesRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.ListNightCertificatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNightCertificateProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/xinyi.v1.DisclosureService/GetNightCertificateProof',
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetNightCertificateProofRequest.SerializeToString,
+            xinyi_dot_v1_dot_disclosure__service__pb2.GetNightCertificateProofResponse.FromString,
             options,
             channel_credentials,
             insecure,

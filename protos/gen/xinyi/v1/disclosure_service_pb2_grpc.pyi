@@ -35,18 +35,35 @@ class DisclosureServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DisclosureServiceAsyncStub: ...
     ListDisclosedLines: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.ListDisclosedLinesRequest, _disclosure_service_pb2.ListDisclosedLinesResponse]
     """Disclosed lines of a fund, by number. Callers: all."""
+    GetDisclosedLine: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetDisclosedLineRequest, _disclosure_service_pb2.GetDisclosedLineResponse]
+    """One disclosed line. Callers: all."""
     GetVoucher: _grpc.UnaryStreamMultiCallable[_disclosure_service_pb2.GetVoucherRequest, _disclosure_service_pb2.GetVoucherResponse]
-    """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
-    estate.
+    """The bytes of a voucher as it was uploaded, in order. The first message is the voucher without bytes. It may name
+    private persons, so owners read its rendition instead. Callers: all but OWNER, of the fund's estate.
+    """
+    GetVoucherRendition: _grpc.UnaryStreamMultiCallable[_disclosure_service_pb2.GetVoucherRenditionRequest, _disclosure_service_pb2.GetVoucherRenditionResponse]
+    """What everybody may see of a voucher, in order. The first message is the rendition without bytes. Callers: all, of
+    the fund's estate. Errors: RESOURCE_NOT_FOUND; RENDITION_MISSING while none was made, see DutyService.RenderVoucher.
     """
     GetLineProof: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetLineProofRequest, _disclosure_service_pb2.GetLineProofResponse]
     """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
-    RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+    RESOURCE_NOT_FOUND; NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
     """
     GetFundSummary: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetFundSummaryRequest, _disclosure_service_pb2.GetFundSummaryResponse]
     """Income and cost of a fund by kind and by month, for each book. Callers: all."""
+    GetGroupSummary: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetGroupSummaryRequest, _disclosure_service_pb2.GetGroupSummaryResponse]
+    """Income and cost of a group of estates (连片管理): of each of its funds that the caller may see, and added up over
+    these. The total is an addition for reading: each fund's money stays in its own account. Callers: all. Errors:
+    RESOURCE_NOT_FOUND where no fund of the group is the caller's.
+    """
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetCheckpointRequest, _disclosure_service_pb2.GetCheckpointResponse]
-    """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
+    """The last signed tree of the log that has a fund's lines. Callers: all. Errors: NOT_LOGGED before its first."""
+    ListNightCertificates: _grpc.UnaryUnaryMultiCallable[_disclosure_service_pb2.ListNightCertificatesRequest, _disclosure_service_pb2.ListNightCertificatesResponse]
+    """A fund's nights, the newest first: what the bank moved, and that a line stands for it. Callers: all."""
+    GetNightCertificateProof: _grpc.UnaryStreamMultiCallable[_disclosure_service_pb2.GetNightCertificateProofRequest, _disclosure_service_pb2.GetNightCertificateProofResponse]
+    """The file by which anybody checks a night without the gateway, in order. Callers: all, of the fund's estate. Errors:
+    RESOURCE_NOT_FOUND; NOT_LOGGED for a second or two after the night.
+    """
 
 @_typing.type_check_only
 class DisclosureServiceAsyncStub(DisclosureServiceStub):
@@ -55,18 +72,35 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListDisclosedLines: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.ListDisclosedLinesRequest, _disclosure_service_pb2.ListDisclosedLinesResponse]  # type: ignore[assignment]
     """Disclosed lines of a fund, by number. Callers: all."""
+    GetDisclosedLine: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetDisclosedLineRequest, _disclosure_service_pb2.GetDisclosedLineResponse]  # type: ignore[assignment]
+    """One disclosed line. Callers: all."""
     GetVoucher: _aio.UnaryStreamMultiCallable[_disclosure_service_pb2.GetVoucherRequest, _disclosure_service_pb2.GetVoucherResponse]  # type: ignore[assignment]
-    """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
-    estate.
+    """The bytes of a voucher as it was uploaded, in order. The first message is the voucher without bytes. It may name
+    private persons, so owners read its rendition instead. Callers: all but OWNER, of the fund's estate.
+    """
+    GetVoucherRendition: _aio.UnaryStreamMultiCallable[_disclosure_service_pb2.GetVoucherRenditionRequest, _disclosure_service_pb2.GetVoucherRenditionResponse]  # type: ignore[assignment]
+    """What everybody may see of a voucher, in order. The first message is the rendition without bytes. Callers: all, of
+    the fund's estate. Errors: RESOURCE_NOT_FOUND; RENDITION_MISSING while none was made, see DutyService.RenderVoucher.
     """
     GetLineProof: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetLineProofRequest, _disclosure_service_pb2.GetLineProofResponse]  # type: ignore[assignment]
     """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
-    RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+    RESOURCE_NOT_FOUND; NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
     """
     GetFundSummary: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetFundSummaryRequest, _disclosure_service_pb2.GetFundSummaryResponse]  # type: ignore[assignment]
     """Income and cost of a fund by kind and by month, for each book. Callers: all."""
+    GetGroupSummary: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetGroupSummaryRequest, _disclosure_service_pb2.GetGroupSummaryResponse]  # type: ignore[assignment]
+    """Income and cost of a group of estates (连片管理): of each of its funds that the caller may see, and added up over
+    these. The total is an addition for reading: each fund's money stays in its own account. Callers: all. Errors:
+    RESOURCE_NOT_FOUND where no fund of the group is the caller's.
+    """
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.GetCheckpointRequest, _disclosure_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
+    """The last signed tree of the log that has a fund's lines. Callers: all. Errors: NOT_LOGGED before its first."""
+    ListNightCertificates: _aio.UnaryUnaryMultiCallable[_disclosure_service_pb2.ListNightCertificatesRequest, _disclosure_service_pb2.ListNightCertificatesResponse]  # type: ignore[assignment]
+    """A fund's nights, the newest first: what the bank moved, and that a line stands for it. Callers: all."""
+    GetNightCertificateProof: _aio.UnaryStreamMultiCallable[_disclosure_service_pb2.GetNightCertificateProofRequest, _disclosure_service_pb2.GetNightCertificateProofResponse]  # type: ignore[assignment]
+    """The file by which anybody checks a night without the gateway, in order. Callers: all, of the fund's estate. Errors:
+    RESOURCE_NOT_FOUND; NOT_LOGGED for a second or two after the night.
+    """
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
     """The live account book (公示账本), to the fen: read only, masked. Nothing here names a private person."""
@@ -80,13 +114,31 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         """Disclosed lines of a fund, by number. Callers: all."""
 
     @_abc_1.abstractmethod
+    def GetDisclosedLine(
+        self,
+        request: _disclosure_service_pb2.GetDisclosedLineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.GetDisclosedLineResponse, _abc.Awaitable[_disclosure_service_pb2.GetDisclosedLineResponse]]:
+        """One disclosed line. Callers: all."""
+
+    @_abc_1.abstractmethod
     def GetVoucher(
         self,
         request: _disclosure_service_pb2.GetVoucherRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_disclosure_service_pb2.GetVoucherResponse], _abc.AsyncIterator[_disclosure_service_pb2.GetVoucherResponse]]:
-        """The bytes of a voucher, in order. The first message is the voucher without bytes. Callers: all, of the fund's
-        estate.
+        """The bytes of a voucher as it was uploaded, in order. The first message is the voucher without bytes. It may name
+        private persons, so owners read its rendition instead. Callers: all but OWNER, of the fund's estate.
+        """
+
+    @_abc_1.abstractmethod
+    def GetVoucherRendition(
+        self,
+        request: _disclosure_service_pb2.GetVoucherRenditionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_disclosure_service_pb2.GetVoucherRenditionResponse], _abc.AsyncIterator[_disclosure_service_pb2.GetVoucherRenditionResponse]]:
+        """What everybody may see of a voucher, in order. The first message is the rendition without bytes. Callers: all, of
+        the fund's estate. Errors: RESOURCE_NOT_FOUND; RENDITION_MISSING while none was made, see DutyService.RenderVoucher.
         """
 
     @_abc_1.abstractmethod
@@ -96,7 +148,7 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_disclosure_service_pb2.GetLineProofResponse, _abc.Awaitable[_disclosure_service_pb2.GetLineProofResponse]]:
         """The file by which anybody checks a line without the gateway. Callers: all, of the fund's estate. Errors:
-        RESOURCE_NOT_FOUND; LINE_NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
+        RESOURCE_NOT_FOUND; NOT_LOGGED for a second or two after it was disclosed; DATA_ERASED.
         """
 
     @_abc_1.abstractmethod
@@ -108,11 +160,40 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         """Income and cost of a fund by kind and by month, for each book. Callers: all."""
 
     @_abc_1.abstractmethod
+    def GetGroupSummary(
+        self,
+        request: _disclosure_service_pb2.GetGroupSummaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.GetGroupSummaryResponse, _abc.Awaitable[_disclosure_service_pb2.GetGroupSummaryResponse]]:
+        """Income and cost of a group of estates (连片管理): of each of its funds that the caller may see, and added up over
+        these. The total is an addition for reading: each fund's money stays in its own account. Callers: all. Errors:
+        RESOURCE_NOT_FOUND where no fund of the group is the caller's.
+        """
+
+    @_abc_1.abstractmethod
     def GetCheckpoint(
         self,
         request: _disclosure_service_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_disclosure_service_pb2.GetCheckpointResponse, _abc.Awaitable[_disclosure_service_pb2.GetCheckpointResponse]]:
-        """The last signed tree of the log that has a fund's lines. Callers: all. Errors: LINE_NOT_LOGGED before its first."""
+        """The last signed tree of the log that has a fund's lines. Callers: all. Errors: NOT_LOGGED before its first."""
+
+    @_abc_1.abstractmethod
+    def ListNightCertificates(
+        self,
+        request: _disclosure_service_pb2.ListNightCertificatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_disclosure_service_pb2.ListNightCertificatesResponse, _abc.Awaitable[_disclosure_service_pb2.ListNightCertificatesResponse]]:
+        """A fund's nights, the newest first: what the bank moved, and that a line stands for it. Callers: all."""
+
+    @_abc_1.abstractmethod
+    def GetNightCertificateProof(
+        self,
+        request: _disclosure_service_pb2.GetNightCertificateProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_disclosure_service_pb2.GetNightCertificateProofResponse], _abc.AsyncIterator[_disclosure_service_pb2.GetNightCertificateProofResponse]]:
+        """The file by which anybody checks a night without the gateway, in order. Callers: all, of the fund's estate. Errors:
+        RESOURCE_NOT_FOUND; NOT_LOGGED for a second or two after the night.
+        """
 
 def add_DisclosureServiceServicer_to_server(servicer: DisclosureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

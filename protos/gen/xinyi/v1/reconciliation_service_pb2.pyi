@@ -50,6 +50,8 @@ class _CaseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseKind.Val
     """Several lines or entries fit equally well; nothing is paired by chance."""
     CASE_KIND_SEARCH_LIMITED: _CaseKind.ValueType  # 10
     """Too many combinations to search within bounds: not searched to the end, which is not the same as not found."""
+    CASE_KIND_QUESTIONED: _CaseKind.ValueType  # 11
+    """Opened by a question of the owners about a line, whether or not the bank confirms it."""
 
 class CaseKind(_CaseKind, metaclass=_CaseKindEnumTypeWrapper):
     """What kind of mismatch a case is."""
@@ -76,6 +78,8 @@ CASE_KIND_AMBIGUOUS: CaseKind.ValueType  # 9
 """Several lines or entries fit equally well; nothing is paired by chance."""
 CASE_KIND_SEARCH_LIMITED: CaseKind.ValueType  # 10
 """Too many combinations to search within bounds: not searched to the end, which is not the same as not found."""
+CASE_KIND_QUESTIONED: CaseKind.ValueType  # 11
+"""Opened by a question of the owners about a line, whether or not the bank confirms it."""
 Global___CaseKind: _TypeAlias = CaseKind  # noqa: Y015
 
 class _CaseSide:
@@ -555,6 +559,7 @@ class Case(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     PROPOSAL_FIELD_NUMBER: _builtins.int
     OVERDUE_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`funds/{fund}/cases/{case}`."""
     kind: Global___CaseKind.ValueType
@@ -617,6 +622,10 @@ class Case(_message.Message):
     def proposal(self) -> Global___Resolution:
         """The proposal that waits for another person, with its members; not set without one."""
 
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Questions of owners that opened or joined it: `funds/{fund}/questions/{question}`. Only GetCase tells them."""
+
     def __init__(
         self,
         *,
@@ -641,10 +650,11 @@ class Case(_message.Message):
         etag: _builtins.str = ...,
         proposal: Global___Resolution | None = ...,
         overdue: _builtins.bool = ...,
+        questions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "close_time", b"close_time", "due_date", b"due_date", "oldest_date", b"oldest_date", "open_time", b"open_time", "proposal", b"proposal", "wait_until", b"wait_until", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "assignee", b"assignee", "bank_account", b"bank_account", "cause", b"cause", "close_time", b"close_time", "closed_by", b"closed_by", "detail", b"detail", "due_date", b"due_date", "escalation", b"escalation", "etag", b"etag", "kind", b"kind", "members", b"members", "name", b"name", "oldest_date", b"oldest_date", "open_time", b"open_time", "overdue", b"overdue", "proposal", b"proposal", "run", b"run", "state", b"state", "wait_until", b"wait_until", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "assignee", b"assignee", "bank_account", b"bank_account", "cause", b"cause", "close_time", b"close_time", "closed_by", b"closed_by", "detail", b"detail", "due_date", b"due_date", "escalation", b"escalation", "etag", b"etag", "kind", b"kind", "members", b"members", "name", b"name", "oldest_date", b"oldest_date", "open_time", b"open_time", "overdue", b"overdue", "proposal", b"proposal", "questions", b"questions", "run", b"run", "state", b"state", "wait_until", b"wait_until", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -883,7 +893,7 @@ class CaseEvent(_message.Message):
     RESOLUTION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What: "FOUND", "RENAMED", "ASSIGNED", "COMMENTED", "PROPOSED", "APPROVED", "REJECTED", "WITHDRAWN", "UNDONE",
+    """What: "FOUND", "QUESTIONED", "RENAMED", "ASSIGNED", "COMMENTED", "PROPOSED", "APPROVED", "REJECTED", "WITHDRAWN", "UNDONE",
     "ESCALATED", "CLOSED", "REOPENED".
     """
     actor: _builtins.str

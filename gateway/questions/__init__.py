@@ -1,0 +1,1 @@
+"""Questions about disclosed lines: asked under a pseudonym, answered in the open, never changed."""
