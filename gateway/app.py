@@ -455,7 +455,7 @@ def _nights(settings: Settings, store: Store, clock: Clock) -> Nights:
 
 
 def _publisher(settings: Settings, store: Store, clock: Clock) -> Publisher:
-    keys = LogKeys(settings.log_keys_dir, settings.log_origin)
+    keys = LogKeys(settings.log_keys_dir, settings.log_origin, sm2=settings.log_sm2)
     witnesses = () if settings.witnesses is None else load_witnesses(settings.witnesses)
     return Publisher(store, clock, keys, settings.public_dir, witnesses)
 

@@ -58,6 +58,8 @@ class Settings(BaseSettings):
         ray_address: of the Ray cluster; empty for Ray on this machine alone.
         log_origin: how the names of the logs of disclosed lines begin, such as
             ``trust.example/xinyi``; the trust company's id follows. A log keeps its name for ever.
+        log_sm2: whether each log is signed by SM2 as well, in a line beside the Ed25519 one. A log
+            keeps that key for ever too.
         witnesses: the witnesses of these logs, a TOML file; None for none.
         anchor_dirs: further places for the audit log's anchor, best on another disk or host: a list
             in JSON, such as ``["/mnt/anchor"]``. Each holds the anchor of one gateway.
@@ -98,6 +100,7 @@ class Settings(BaseSettings):
     night_engine: Literal["local", "ray"] = "local"
     ray_address: str = ""
     log_origin: str = Field(default="xinyi.localhost", pattern=r"^[a-z0-9][a-z0-9./-]{0,200}$")
+    log_sm2: bool = False
     witnesses: Path | None = None
     anchor_dirs: tuple[Path, ...] = ()
     poll_interval: timedelta = timedelta(seconds=1)

@@ -137,6 +137,10 @@ def verify(
         str | None,
         typer.Option(metavar="KEY", help="The log's key, name+id+base64, from elsewhere."),
     ] = None,
+    sm2_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="The log's SM2 key; it must have signed as well."),
+    ] = None,
     witness: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY", help="A witness's key; it must have cosigned. Repeatable."),
@@ -146,7 +150,7 @@ def verify(
     if file.stat().st_size > MAX_PROOF_BYTES:
         raise Complaint(f"{file} is larger than any proof", "文件过大，不是公示证明")
     try:
-        checked = check(file.read_text(), key, witness or ())
+        checked = check(file.read_text(), key, witness or (), sm2_key)
     except (NoteError, ProofError, UnicodeDecodeError) as error:
         return _refused(screen, str(error))
     show_checked(screen, checked)

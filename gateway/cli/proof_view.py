@@ -115,6 +115,7 @@ def _open_rows(details: Details, currency: str, screen: Screen) -> Iterator[tupl
 
 def _place(checked: Checked) -> Iterator[_Fact]:
     yield "日志", "Log", checked.log_key
+    yield "国密签名", "SM2", checked.sm2_key
     yield "位置", "Place", f"{checked.index + 1} / {checked.size}"
     for name, time_s in checked.witnesses:
         cosigned = _moment(datetime.fromtimestamp(time_s, BANK_ZONE))
@@ -132,6 +133,7 @@ def _data(checked: Checked) -> dict[str, object]:
         "verified": True,
         **{name: value for name, value in shown.items() if name in keys},
         "log_key": checked.log_key,
+        "sm2_key": checked.sm2_key,
         "keys_pinned": checked.pinned,
         "index": checked.index,
         "size": checked.size,

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from gateway.clock import Clock
+    from gateway.disclosure.proof_file import Keys
     from gateway.disclosure.publisher import Publisher
     from gateway.store import Row, Store
 
@@ -341,8 +342,8 @@ def _number(request: Request) -> int:
     return number_of(request.path_params["line"], "line")
 
 
-async def _checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, str] | None:
-    """The log's last signed tree with its key; None before its first line."""
+async def _checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, Keys] | None:
+    """The log's last signed tree with its keys; None before its first line."""
     try:
         return await fund_checkpoint(conn, fund_id)
     except GatewayError as error:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from gateway.disclosure import log
 from gateway.disclosure.lines import fund_currency
-from gateway.disclosure.proof_file import ShownCertificate
+from gateway.disclosure.proof_file import Keys, ShownCertificate
 from gateway.disclosure.proving import place_of, prove
 from gateway.domain.certificate import Certificate, Details
 from gateway.domain.errors import not_found
@@ -80,12 +80,13 @@ async def prove_certificate(
         raise not_found(name)
     logged = await place_of(conn, log.CERTIFICATE, fund_id, number, name)
 
-    def shown(log_key: str, keys: tuple[str, ...]) -> ShownCertificate:
+    def shown(keys: Keys) -> ShownCertificate:
         return ShownCertificate(
             certificate=Certificate.model_validate_json(row.entry),
             details=Details.model_validate_json(row.details),
-            log_key=log_key,
-            witness_keys=keys,
+            log_key=keys.log,
+            sm2_key=keys.sm2,
+            witness_keys=keys.witnesses,
         )
 
     return await prove(conn, logged, shown, witness_keys)

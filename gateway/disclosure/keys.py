@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.domain.errors import Reason, invalid
 from gateway.domain.keys import dump_private_key, load_private_key
 from gateway.transparency.note import NoteSigner
+from gateway.transparency.sm2 import Sm2Signer, load_sm2_signer, new_sm2_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -25,10 +28,12 @@ class LogKeys:
     Attributes:
         directory: one PEM file a log.
         origin: how the names of the logs begin, such as ``trust.example/xinyi``.
+        sm2: whether an SM2 line stands beside the Ed25519 one.
     """
 
     directory: Path
     origin: str
+    sm2: bool = False
 
     def signer(self, log_id: str) -> NoteSigner:
         """What signs this log.
@@ -37,12 +42,34 @@ class LogKeys:
             GatewayError: FIELD_INVALID if its file is no key.
             OSError: if it cannot be read or made.
         """
-        path = self.directory / f"{log_id}.pem"
-        name = f"{self.origin}/{log_id}"
+        pem = self._kept(f"{log_id}.pem", _new_key)
+        return NoteSigner(f"{self.origin}/{log_id}", load_private_key(pem))
+
+    def sm2_signer(self, log_id: str) -> Sm2Signer | None:
+        """What signs this log by SM2 as well; None where that is not asked for.
+
+        Raises:
+            GatewayError: FIELD_INVALID if its file is no key.
+            OSError: if it cannot be read or made.
+        """
+        if not self.sm2:
+            return None
+        pem = self._kept(f"{log_id}.sm2.pem", new_sm2_key)
+        try:
+            return load_sm2_signer(f"{self.origin}/{log_id}", pem)
+        except ValueError as error:
+            raise invalid(Reason.FIELD_INVALID, f"{log_id}.sm2.pem", str(error)) from None
+
+    def _kept(self, name: str, new: Callable[[], bytes]) -> bytes:
+        path = self.directory / name
         if not path.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
-            _write_once(path, dump_private_key(Ed25519PrivateKey.generate()))
-        return NoteSigner(name, load_private_key(path.read_bytes()))
+            _write_once(path, new())
+        return path.read_bytes()
+
+
+def _new_key() -> bytes:
+    return dump_private_key(Ed25519PrivateKey.generate())
 
 
 def _write_once(path: Path, pem: bytes) -> None:

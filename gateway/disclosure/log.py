@@ -13,7 +13,7 @@ from gateway.store import tables as t
 from gateway.store.bulk import insertion, update, write
 from gateway.transparency.checkpoint import Checkpoint
 from gateway.transparency.merkle import HASH_BYTES, leaf_hash, tree_root, whole_subtrees
-from gateway.transparency.note import parse_note
+from gateway.transparency.note import sign_note
 from gateway.transparency.tiles import (
     HEIGHT,
     MAX_ENTRY_BYTES,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.store import Row
     from gateway.store.bulk import Change
     from gateway.transparency.merkle import Node
-    from gateway.transparency.note import Note, NoteSigner
+    from gateway.transparency.note import Note, Signer
 
 LINE: Final = "LINE"
 CERTIFICATE: Final = "CERTIFICATE"
@@ -84,8 +84,17 @@ async def locked(conn: AsyncConnection, log_id: str) -> Row:
     return row
 
 
+async def begin_sm2(conn: AsyncConnection, log: Row, key: str) -> None:
+    """Puts on record by which key a locked log is signed by SM2 from now on."""
+    await conn.execute(t.logs.update().where(t.logs.c.log_id == log.log_id).values(sm2_key=key))
+
+
 async def append(
-    conn: AsyncConnection, log: Row, entries: Sequence[Entry], signer: NoteSigner, now: datetime
+    conn: AsyncConnection,
+    log: Row,
+    entries: Sequence[Entry],
+    signers: Sequence[Signer],
+    now: datetime,
 ) -> Note:
     """Adds entries to a locked log, and signs its new tree.
 
@@ -97,16 +106,11 @@ async def append(
     await write(conn, _inserted(log, entries), *_put(log, tiles))
     await conn.execute(t.logs.update().where(t.logs.c.log_id == log.log_id).values(size=size))
     checkpoint = Checkpoint(log.origin, size, await root_of(conn, log.log_id, size))
-    text = str(checkpoint)
-    note = _signed(text, signer)
+    note = sign_note(str(checkpoint), signers)
     await conn.execute(
         t.checkpoints.insert().values(log_id=log.log_id, size=size, note=str(note), created_at=now)
     )
     return note
-
-
-def _signed(text: str, signer: NoteSigner) -> Note:
-    return parse_note(f"{text}\n{signer.sign(text)}")
 
 
 def _partial(size: int) -> list[tuple[int, int]]:

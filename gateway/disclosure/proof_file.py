@@ -17,8 +17,16 @@ from gateway.disclosure.entry import Line, line_entry
 from gateway.domain.canonical import canonical_json
 from gateway.domain.certificate import Certificate, Details, contradiction
 from gateway.domain.logged import Logged
-from gateway.transparency.note import CosigningKey, Key, NoteError, cosigned_at, parse_key
+from gateway.transparency.note import (
+    CosigningKey,
+    Key,
+    NoteError,
+    cosigned_at,
+    open_note,
+    parse_key,
+)
 from gateway.transparency.proof import Proof, parse_proof, verify_proof
+from gateway.transparency.sm2 import parse_sm2_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +36,22 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".tlog-proof"
 """Of the file's name, as the specification wants it."""
 
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys under which a proof is made, each written ``name+id+base64``.
+
+    Attributes:
+        log: of the log.
+        sm2: of the SM2 line beside it; empty where there is none.
+        witnesses: of those whose cosignatures the proof holds.
+    """
+
+    log: str
+    sm2: str = ""
+    witnesses: tuple[str, ...] = ()
+
+
 _Salt = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 
 
@@ -36,10 +60,12 @@ class _Shown(Logged):
 
     Attributes:
         log_key: of the log, written ``name+id+base64``.
+        sm2_key: of the SM2 line beside the log's own; empty where there is none.
         witness_keys: of the witnesses whose cosignatures the proof holds.
     """
 
     log_key: str
+    sm2_key: str = ""
     witness_keys: Annotated[tuple[str, ...], Field(strict=False, max_length=16)]
 
 
@@ -101,7 +127,8 @@ class Checked:
         size: of the tree that was signed.
         root: of that tree.
         log_key: under which key the log signed.
-        pinned: whether that key, and every witness's, came from the reader and not from the file.
+        sm2_key: under which it signed by SM2 as well; empty where it did not.
+        pinned: whether these keys, and every witness's, came from the reader and not from the file.
         witnesses: name and POSIX time of each cosignature.
     """
 
@@ -110,6 +137,7 @@ class Checked:
     size: int
     root: bytes
     log_key: str
+    sm2_key: str
     pinned: bool
     witnesses: tuple[tuple[str, int], ...]
 
@@ -120,12 +148,18 @@ def written(shown: Shown, index: int, hashes: Sequence[bytes], checkpoint: Note)
     return str(Proof(index, tuple(hashes), checkpoint, data))
 
 
-def check(text: str, log_key: str | None = None, witness_keys: Sequence[str] = ()) -> Checked:
+def check(
+    text: str,
+    log_key: str | None = None,
+    witness_keys: Sequence[str] = (),
+    sm2_key: str | None = None,
+) -> Checked:
     """Passes only if every signature, every hash and what is shown agree.
 
     Args:
         text: of the file.
         log_key: under which the log must have signed; None to take the file's word for it.
+        sm2_key: under which it must have signed by SM2 as well; None to take the file's word.
         witness_keys: each of these must have cosigned; none to take those of the file.
 
     Raises:
@@ -139,13 +173,19 @@ def check(text: str, log_key: str | None = None, witness_keys: Sequence[str] = (
         raise NoteError(f"{log.name} is the key of a witness, not of a log")
     witnesses = [_witness(key) for key in witness_keys or shown.witness_keys]
     verified = verify_proof(proof, shown.entry(), log, witnesses, len(witnesses))
+    sm2 = sm2_key or shown.sm2_key
+    if sm2:
+        _require_sm2(proof.checkpoint, sm2, log)
     return Checked(
         shown,
         proof.index,
         verified.checkpoint.size,
         verified.checkpoint.root,
         str(log),
-        log_key is not None and bool(witness_keys or not shown.witness_keys),
+        sm2,
+        log_key is not None
+        and bool(witness_keys or not shown.witness_keys)
+        and bool(sm2_key or not shown.sm2_key),
         tuple((each.name, cosigned_at(each)) for each in verified.witnesses),
     )
 
@@ -158,6 +198,13 @@ def _shown(data: bytes) -> Shown:
         where = ".".join(map(str, first["loc"]))
         message = f"its extra data are no line and no certificate: {where}: {first['msg']}"
         raise NoteError(message) from None
+
+
+def _require_sm2(checkpoint: Note, written_key: str, log: Key) -> None:
+    key = parse_sm2_key(written_key)
+    if key.name != log.name:
+        raise NoteError(f"the SM2 key is of {key.name}, not of {log.name}")
+    open_note(checkpoint, [key])
 
 
 def _witness(written_key: str) -> CosigningKey:

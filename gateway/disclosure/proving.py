@@ -8,12 +8,13 @@ import sqlalchemy as sa
 
 from gateway.disclosure import log
 from gateway.disclosure.lines import fund_currency, shown
-from gateway.disclosure.proof_file import ShownLine, written
+from gateway.disclosure.proof_file import Keys, ShownLine, written
 from gateway.domain.errors import Reason, not_found, precondition
 from gateway.store import tables as t
 from gateway.transparency.checkpoint import parse_checkpoint
 from gateway.transparency.merkle import inclusion_nodes, inclusion_proof
 from gateway.transparency.note import parse_note
+from gateway.transparency.sm2 import parse_sm2_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.disclosure.proof_file import Shown
     from gateway.store import Row
+    from gateway.transparency.note import Note
 
 
 async def prove_line(
@@ -43,9 +45,14 @@ async def prove_line(
     name = f"funds/{fund_id}/lines/{number}"
     logged = await place_of(conn, log.LINE, fund_id, number, name)
 
-    def told(log_key: str, keys: tuple[str, ...]) -> ShownLine:
-        salt = row.salt.bytes.hex()
-        return ShownLine(line=shown(row), salt=salt, log_key=log_key, witness_keys=keys)
+    def told(keys: Keys) -> ShownLine:
+        return ShownLine(
+            line=shown(row),
+            salt=row.salt.bytes.hex(),
+            log_key=keys.log,
+            sm2_key=keys.sm2,
+            witness_keys=keys.witnesses,
+        )
 
     return await prove(conn, logged, told, witness_keys)
 
@@ -53,7 +60,7 @@ async def prove_line(
 async def prove(
     conn: AsyncConnection,
     logged: Row,
-    told: Callable[[str, tuple[str, ...]], Shown],
+    told: Callable[[Keys], Shown],
     witness_keys: Mapping[str, str],
 ) -> str:
     """The proof file of an entry, in the last tree that witnesses have cosigned, or else the last.
@@ -61,7 +68,7 @@ async def prove(
     Args:
         conn: a transaction.
         logged: of `place_of`.
-        told: what the owner is shown, with the log's key and those of the witnesses.
+        told: what the owner is shown, with the keys of the log and of the witnesses.
         witness_keys: of the witnesses that are asked, by name.
     """
     note = parse_note(await log.signed_over(conn, logged.log_id, logged.entry_index))
@@ -69,13 +76,22 @@ async def prove(
     nodes = inclusion_nodes(logged.entry_index, checkpoint.size)
     read = await log.tree(conn, logged.log_id, checkpoint.size, nodes)
     hashes = inclusion_proof(logged.entry_index, checkpoint.size, read)
-    cosigned = {line.name for line in note.signatures}
-    keys = tuple(key for name, key in sorted(witness_keys.items()) if name in cosigned)
-    return written(told(logged.key, keys), logged.entry_index, hashes, note)
+    signed_by = {line.name for line in note.signatures}
+    witnesses = tuple(key for name, key in sorted(witness_keys.items()) if name in signed_by)
+    keys = Keys(logged.key, sm2_key_of(note, logged.sm2_key), witnesses)
+    return written(told(keys), logged.entry_index, hashes, note)
 
 
-async def fund_checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, str]:
-    """The last checkpoint of the log that has the fund's lines, and the log's key.
+def sm2_key_of(note: Note, written_key: str) -> str:
+    """The log's SM2 key if it signed this checkpoint; empty where there is no such line."""
+    if not written_key:
+        return ""
+    key = parse_sm2_key(written_key)
+    return written_key if key.key_id in {line.key_id for line in note.signatures} else ""
+
+
+async def fund_checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, Keys]:
+    """The last checkpoint of the log that has the fund's lines, and the log's keys.
 
     Raises:
         GatewayError: RESOURCE_NOT_FOUND without such a fund in the caller's scope, NOT_LOGGED
@@ -91,7 +107,8 @@ async def fund_checkpoint(conn: AsyncConnection, fund_id: str) -> tuple[str, str
     if row is None:
         message = "nothing of this trust company is logged yet"
         raise precondition(Reason.NOT_LOGGED, f"funds/{fund_id}", message)
-    return await log.signed(conn, row.log_id), row.key
+    checkpoint = await log.signed(conn, row.log_id)
+    return checkpoint, Keys(row.key, sm2_key_of(parse_note(checkpoint), row.sm2_key))
 
 
 async def _line(conn: AsyncConnection, fund_id: str, number: int) -> Row:
@@ -112,7 +129,7 @@ async def _line(conn: AsyncConnection, fund_id: str, number: int) -> Row:
 
 
 async def place_of(conn: AsyncConnection, kind: str, fund_id: str, number: int, name: str) -> Row:
-    """Where a line or a certificate stands: log_id, entry_index, and the log's key.
+    """Where a line or a certificate stands: log_id, entry_index, and the log's keys.
 
     Args:
         conn: a transaction.
@@ -126,7 +143,7 @@ async def place_of(conn: AsyncConnection, kind: str, fund_id: str, number: int, 
     """
     entries = t.log_entries
     query = (
-        sa.select(entries.c.log_id, entries.c.entry_index, t.logs.c.key)
+        sa.select(entries.c.log_id, entries.c.entry_index, t.logs.c.key, t.logs.c.sm2_key)
         .join_from(entries, t.logs, entries.c.log_id == t.logs.c.log_id)
         .where(entries.c.kind == kind, entries.c.fund_id == fund_id, entries.c.number == number)
     )

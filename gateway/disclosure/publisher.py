@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.disclosure.keys import LogKeys
     from gateway.store import Row, Store
+    from gateway.transparency.sm2 import Sm2Signer
 
 LINES_AT_ONCE: Final = 1024
 """Of one transaction: what the driver reads and writes of them at a stretch, calls wait for."""
@@ -201,7 +202,20 @@ class Publisher:
         row = await log.begin(conn, log_id, signer.name, str(signer.key), self.clock())
         if (row.origin, row.key) != (signer.name, str(signer.key)):
             raise broken(log_id, "it was begun with another key than the one at hand")
-        await log.append(conn, row, entries, signer, self.clock())
+        sm2 = await self._sm2_signers(conn, row)
+        await log.append(conn, row, entries, (signer, *sm2), self.clock())
+
+    async def _sm2_signers(self, conn: AsyncConnection, row: Row) -> tuple[Sm2Signer, ...]:
+        """The signer of the line beside; none where it is not asked for."""
+        signer = self.keys.sm2_signer(row.log_id)
+        if signer is None:
+            return ()
+        key = str(signer.key)
+        if row.sm2_key not in {"", key}:
+            raise broken(row.log_id, "it was signed with another SM2 key than the one at hand")
+        if not row.sm2_key:
+            await log.begin_sm2(conn, row, key)
+        return (signer,)
 
     # --- publishing -----------------------------------------------------------------------------
 

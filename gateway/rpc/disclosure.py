@@ -157,8 +157,10 @@ class DisclosureServicer(DisclosureServiceServicer):
     ) -> disclosure_service_pb2.GetCheckpointResponse:
         """The last signed tree of a fund's log."""
         async with self.store.snapshot(current_caller().scope) as conn:
-            checkpoint, key = await fund_checkpoint(conn, fund_id_of(request.parent))
-        return disclosure_service_pb2.GetCheckpointResponse(checkpoint=checkpoint, log_key=key)
+            checkpoint, keys = await fund_checkpoint(conn, fund_id_of(request.parent))
+        return disclosure_service_pb2.GetCheckpointResponse(
+            checkpoint=checkpoint, log_key=keys.log, sm2_key=keys.sm2
+        )
 
     async def GetLineProof(  # noqa: N802 - the contract's name
         self,

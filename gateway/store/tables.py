@@ -1208,6 +1208,8 @@ logs = sa.Table(
     sa.Column("log_id", sa.Text, sa.ForeignKey("parties.party_id"), primary_key=True),
     sa.Column("origin", sa.Text, nullable=False, unique=True),
     _text("key"),
+    # Of the line beside; empty until one was asked for.
+    sa.Column("sm2_key", sa.Text, nullable=False, server_default=""),
     sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
     _time("created_at"),
 )

@@ -1,7 +1,7 @@
 """Signed notes (https://c2sp.org/signed-note) and the cosignatures of witnesses on them.
 
-Ed25519 is what every tool of this kind checks. An SM2 line (GB/T 32918.2) may stand beside it; who
-does not know it passes over it, as the specification asks.
+Ed25519 is what every tool of this kind checks. Another line may stand beside it, see
+`gateway.transparency.sm2`; who does not know it passes over it, as the specification asks.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _LINE: Final = re.compile(rf"{_DASH} ([^\s+]+) ([A-Za-z0-9+/]+={{0,2}})")
 _NAME: Final = re.compile(r"[^\s+]+")
 _KEY_ID_BYTES: Final = 4
 _TIME_BYTES: Final = 8
-_SIGNED: Final = 0x01
-_COSIGNED: Final = 0x04
+_SIGNED: Final = b"\x01"
+_COSIGNED: Final = b"\x04"
 
 
 class NoteError(ValueError):
@@ -108,7 +108,7 @@ class Key:
     @property
     def key_id(self) -> bytes:
         """Its four bytes in a signature line."""
-        return _key_id(self.name, _SIGNED, self.public_key)
+        return key_id(self.name, _SIGNED + self.public_key.public_bytes_raw())
 
     def verify(self, text: str, signature: bytes) -> bool:
         """Whether the key signed the text."""
@@ -116,7 +116,7 @@ class Key:
 
     def __str__(self) -> str:
         """The key as ``name+id+base64``, as the specification writes it down."""
-        return _written(self.name, _SIGNED, self.public_key)
+        return write_key(self.name, _SIGNED + self.public_key.public_bytes_raw())
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class CosigningKey:
     @property
     def key_id(self) -> bytes:
         """Its four bytes in a signature line."""
-        return _key_id(self.name, _COSIGNED, self.public_key)
+        return key_id(self.name, _COSIGNED + self.public_key.public_bytes_raw())
 
     def verify(self, text: str, signature: bytes) -> bool:
         """Whether the key cosigned the text, at whatever time."""
@@ -145,28 +145,50 @@ class CosigningKey:
 
     def __str__(self) -> str:
         """The key as ``name+id+base64``."""
-        return _written(self.name, _COSIGNED, self.public_key)
+        return write_key(self.name, _COSIGNED + self.public_key.public_bytes_raw())
 
 
 def parse_key(written: str) -> Key | CosigningKey:
-    """The key that was written down as ``name+id+base64``.
+    """The Ed25519 key that was written down as ``name+id+base64``.
 
     Raises:
         NoteError: if it is none, or its id is not that of name and key.
     """
-    name, _, rest = written.strip().partition("+")
-    key_id, _, encoded = rest.partition("+")
-    raw = _decoded(encoded)
-    if not _NAME.fullmatch(name) or not raw or raw[0] not in {_SIGNED, _COSIGNED}:
-        raise NoteError("a key is written name+id+base64, of Ed25519 or of a witness's Ed25519")
+    name, typed = read_key(written)
+    kind, raw = typed[:1], typed[1:]
+    if kind not in {_SIGNED, _COSIGNED}:
+        raise NoteError(f"the key {name} is neither of Ed25519 nor of a witness's Ed25519")
     try:
-        public_key = Ed25519PublicKey.from_public_bytes(raw[1:])
+        public_key = Ed25519PublicKey.from_public_bytes(raw)
     except ValueError:
         raise NoteError(f"the key {name} has not 32 bytes") from None
-    key = (Key if raw[0] == _SIGNED else CosigningKey)(name, public_key)
-    if key.key_id.hex() != key_id.lower():
-        raise NoteError(f"the key {name} has another id than {key_id}")
-    return key
+    return (Key if kind == _SIGNED else CosigningKey)(name, public_key)
+
+
+def read_key(written: str) -> tuple[str, bytes]:
+    """Name and typed key of what was written down as ``name+id+base64``.
+
+    Raises:
+        NoteError: if it is no key, or its id is not that of name and key.
+    """
+    name, _, rest = written.strip().partition("+")
+    given_id, _, encoded = rest.partition("+")
+    typed = _decoded(encoded)
+    if not _NAME.fullmatch(name) or not typed:
+        raise NoteError("a key is written name+id+base64")
+    if key_id(name, typed).hex() != given_id.lower():
+        raise NoteError(f"the key {name} has another id than {given_id}")
+    return name, typed
+
+
+def write_key(name: str, typed: bytes) -> str:
+    """A key as ``name+id+base64``; `typed` is its kind and its bytes."""
+    return f"{name}+{key_id(name, typed).hex()}+{b64encode(typed).decode()}"
+
+
+def key_id(name: str, typed: bytes) -> bytes:
+    """The four bytes that stand for a key in its signature lines."""
+    return sha256(name.encode() + b"\n" + typed).digest()[:_KEY_ID_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,16 +243,6 @@ def cosigned_at(signature: Signature) -> int:
 
 def _cosigned(text: str, time_s: int) -> bytes:
     return f"cosignature/v1\ntime {time_s}\n{text}".encode()
-
-
-def _key_id(name: str, kind: int, key: Ed25519PublicKey) -> bytes:
-    named = name.encode() + b"\n" + bytes([kind]) + key.public_bytes_raw()
-    return sha256(named).digest()[:_KEY_ID_BYTES]
-
-
-def _written(name: str, kind: int, key: Ed25519PublicKey) -> str:
-    encoded = b64encode(bytes([kind]) + key.public_bytes_raw()).decode()
-    return f"{name}+{_key_id(name, kind, key).hex()}+{encoded}"
 
 
 def _holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:

@@ -55,10 +55,11 @@ function factsOfNight({ currency, fund, number, date, totals, accounts }, { open
   ];
 }
 
-function facts({ line, certificate, details, index, size, logKey, witnesses }) {
+function facts({ line, certificate, details, index, size, logKey, sm2Key, witnesses }) {
   return [
     ...(line ? factsOfLine(line) : factsOfNight(certificate, details)),
     ["日志公钥 Log key", logKey],
+    ["国密签名 SM2", sm2Key && `${sm2Key}（本页不验，请用 xinyi verify · not checked by this page, xinyi verify does）`],
     ["位置 Place", `${index + 1} / ${size}`],
     ["见证 Witnessed", witnesses.map(({ name, time }) => `${name} ${when(time * 1000)}`).join("; ") || "无 none"],
   ].filter(([, value]) => value);

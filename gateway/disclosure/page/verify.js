@@ -194,7 +194,7 @@ async function check(text, logKey = "", witnessKeys = []) {
     : await entryOf(extra.line, unhex(extra.salt));
   const found = await rootOf(index, Number(size), entry, hashes);
   if (!same(found, unbase64(root, "the root"))) throw new Refused("what is shown is not what stands in the log");
-  return { line: extra.line, certificate: extra.certificate, details: extra.details, index, size: Number(size), logKey: logKey || extra.log_key, witnesses };
+  return { line: extra.line, certificate: extra.certificate, details: extra.details, index, size: Number(size), logKey: logKey || extra.log_key, sm2Key: extra.sm2_key, witnesses };
 }
 
 globalThis.xinyi = { check, Refused };

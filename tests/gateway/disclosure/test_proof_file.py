@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from gateway.domain.errors import GatewayError, Reason
 from gateway.duties.erasing import erase
 from gateway.store import GATEWAY, Scope
 from gateway.transparency.merkle import ProofError
-from gateway.transparency.note import NoteError, NoteSigner
+from gateway.transparency.note import NoteError, NoteSigner, parse_note
 from tests.gateway.night.world import TODAY
 
 if TYPE_CHECKING:
@@ -46,6 +47,46 @@ async def text(world: World, publisher: Publisher) -> str:
     await world.line("f1", -5, TODAY)
     await publisher.log_all()
     return await proof(world.store, "f1", 2)
+
+
+async def test_an_sm2_line_beside_is_checked_too(world: World, tmp_path: Path) -> None:
+    """A log that began without one has it from the next checkpoint on."""
+    await world.fund(opening_minor=5000)
+    store, clock, public = world.store, world.clock, tmp_path / "public"
+    plain = LogKeys(tmp_path / "keys", "log.example")
+    await Publisher(store, clock, plain, public).log_all()
+    assert check(await proof(store, "f1", 1)).sm2_key == ""
+    await world.line("f1", -5, TODAY)
+    both = replace(plain, sm2=True)
+    await Publisher(store, clock, both, public).log_all()
+    text, signer = await proof(store, "f1", 1), both.sm2_signer("trustee")
+    assert signer is not None
+    checked = check(text)
+    assert (checked.sm2_key, checked.pinned) == (str(signer.key), False)
+    assert check(text, checked.log_key).pinned is False
+    assert check(text, checked.log_key, (), checked.sm2_key).pinned
+    # Who does not know SM2 passes over the line, and who asks for it is not put off without.
+    note = parse_note(text.partition("\n\n")[2])
+    (line,) = (each for each in note.signatures if each.key_id == signer.key.key_id)
+    with pytest.raises(NoteError, match="trusted key"):
+        check(text.replace(str(line), ""))
+    forged = replace(line, signature=signer.sign("another\n").signature)
+    with pytest.raises(NoteError, match="does not verify"):
+        check(text.replace(str(line), str(forged)))
+
+
+async def test_a_log_does_not_go_on_with_another_sm2_key(world: World, tmp_path: Path) -> None:
+    await world.fund(opening_minor=5000)
+    keys = LogKeys(tmp_path / "keys", "log.example", sm2=True)
+    publisher = Publisher(world.store, world.clock, keys, tmp_path / "public")
+    await publisher.log_all()
+    (tmp_path / "keys" / "trustee.sm2.pem").unlink()
+    await world.line("f1", -5, TODAY)
+    with pytest.raises(GatewayError, match="another SM2 key"):
+        await publisher.log_all()
+    with pytest.raises(sa.exc.DBAPIError, match="keeps its keys for ever"):
+        async with world.store.transaction(GATEWAY) as conn:
+            await conn.execute(sa.text("UPDATE logs SET sm2_key = 'another'"))
 
 
 async def test_it_shows_the_line_masked_and_proves_it(text: str) -> None:

@@ -987,19 +987,23 @@ class GetCheckpointResponse(_message.Message):
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     LOG_KEY_FIELD_NUMBER: _builtins.int
+    SM2_KEY_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """A signed note as of c2sp.org/tlog-checkpoint, with the cosignatures that have come."""
     log_key: _builtins.str
     """The log's key, `name+id+base64`."""
+    sm2_key: _builtins.str
+    """The key of the SM2 line beside the log's own, `name+id+base64`; empty where there is none."""
     def __init__(
         self,
         *,
         checkpoint: _builtins.str = ...,
         log_key: _builtins.str = ...,
+        sm2_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "log_key", b"log_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "log_key", b"log_key", "sm2_key", b"sm2_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
