@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
 NATION_ACCOUNTS: Final = 600_000
 NATION_LINES: Final = 17
 """Lines an account: with 600,000 accounts, ten million lines."""
-SHARD_ACCOUNTS: Final = 30_000
+SHARD_ACCOUNTS: Final = 50_000
 """At most; a whole number of shards for each core."""
 QUICK: Final = 20
 """A quick run is this many times smaller."""
 CORES: Final = 2
+TRIES: Final = range(2)
+"""By turns; of yardstick and kernel alike the faster one counts."""
 WORST_ROWS: Final = 10_000
 _KB: Final = 1024
 _AS_OF: Final = START.replace(month=4, day=1)
@@ -55,8 +58,9 @@ def nation(folder: Path, seed: str, *, quick: bool) -> dict[str, Any]:
     """The kernel beside the bare join, on the same shards, in the same way: two processes."""
     accounts = NATION_ACCOUNTS // (QUICK if quick else 1)
     entries, lines = write_shards(folder, seed, accounts)
-    bare, bare_whole = _measure("bare", folder, CORES), _measure("bare_whole", folder, 1)
-    kernel = _measure("kernel", folder, CORES)
+    bare_whole = _measure("bare_whole", folder, 1)
+    tries = [(_measure("bare", folder, CORES), _measure("kernel", folder, CORES)) for _ in TRIES]
+    bare, kernel = (min(each, key=itemgetter("seconds")) for each in zip(*tries, strict=True))
     fastest, least = (min(bare[unit], bare_whole[unit]) for unit in ("seconds", "cpu_seconds"))
     return {
         "seed": seed,
