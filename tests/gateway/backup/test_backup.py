@@ -268,7 +268,7 @@ async def test_the_server_keeps_its_log_for_a_backup_until_told_otherwise(story:
         await conn.close()
         return int(count)
 
-    # Into a place of its own: the server keeps its log for one reader, and this one comes last.
+    # Into a place of its own: where another test has ended it, the old one cannot be gone on with.
     await site.done("backup", "log", "--once", "--out", str(site.place / "other"))
     assert await slots() == 1
     await site.done("backup", "end")
