@@ -5,6 +5,7 @@ import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -540,10 +541,9 @@ def _text(
         yield error("text_empty", f"{field} is empty", here)
     elif value != value.strip():
         yield error("text_padded", f"{field} has spaces at an end", here)
-    if forbidden := sorted(set(value) & set(profile.forbidden_characters)):
+    if forbidden := sorted(set(profile.forbidden_characters).intersection(value)):
         yield error("character_forbidden", f"{field} has {_named(forbidden)}", here)
-    refused = sorted({character for character in value if not _fits(character, profile.charset)})
-    if refused:
+    if refused := _refused(value, profile.charset):
         message = f"{field} has {_named(refused)}, not in {profile.charset}"
         yield error("character_refused", message, here)
     elif (size := len(value.encode(profile.charset))) > limit_bytes:
@@ -554,6 +554,16 @@ def _named(characters: list[str]) -> str:
     return " ".join(
         f"{c} (U+{ord(c):04X})" if c.isprintable() else f"U+{ord(c):04X}" for c in characters
     )
+
+
+def _refused(value: str, charset: str) -> list[str]:
+    """The characters that a text in this charset must not have, each once."""
+    # what is printable has none that is unseen: most texts need no look at each character
+    if value.isprintable():
+        with suppress(UnicodeEncodeError):
+            value.encode(charset)
+            return []
+    return sorted({character for character in value if not _fits(character, charset)})
 
 
 @lru_cache(maxsize=1 << 16)

@@ -98,6 +98,7 @@ def measure(rig: Rig, lines: int, count: int, pages: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     with world.serving(rig.world, *world.GATEWAY_COMMAND) as server:
         figures |= _catching_up(rig, server, count)
+        rig.rested(server)
         for name in KINDS:
             figures |= _latency(rig, server, name, name, count)
         figures |= _latency(

@@ -164,7 +164,7 @@ def _calls(figures: Figures) -> Iterator[tuple[str, str, str]]:
     yield "SubmitPayment to echo", f"{figures['submit_many_vs_echo']}", "many funds"
     yield "SignPayment to echo", f"{figures['sign_unary_vs_echo']}", "both signatures"
     bulk = figures["bulk_payments_per_s"]
-    yield "SubmitPayments, a thousand a stream", f"{bulk:,} payments/s", ""
+    yield "SubmitPayments, a thousand a stream", f"{bulk:,} payments/s", "two processes"
     first, second = figures["batch_first_signature_ms"], figures["batch_second_signature_ms"]
     yield "SignBatch of 1,000", f"{first:,} ms, then {second:,} ms", "the second one releases"
     yield "plain SQL by pgbench", f"{figures['pgbench_payments_per_s']:,} payments/s", "many funds"

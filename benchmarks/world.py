@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +92,16 @@ class World:
             "XINYI_POLL_INTERVAL": "PT1H",
             "XINYI_NIGHT_AT": "23:59",
         }
+
+
+def scratch(prefix: str) -> Path:
+    """A folder for a database, gone when this process ends.
+
+    What is registered last runs first: the database that comes to lie there has stopped by then.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def build(folder: Path, count: int) -> World:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from gateway.store import among
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ async def items_of_lines(
 ) -> Mapping[int, Sequence[Item]]:
     """The items of lines, in order; lines without any are missing."""
     query = sa.select(_D.line_number, _D["items"].label("parts")).where(
-        _D.fund_id == fund_id, _D.line_number.in_(line_numbers)
+        _D.fund_id == fund_id, among(_D.line_number, line_numbers)
     )
     if told_before is not None:
         query = query.where(_D.created_at < told_before)

@@ -95,6 +95,7 @@ def stamp(moment: datetime) -> str:
     return f"{utc.isoformat(timespec='seconds')}Z"
 
 
+@lru_cache(maxsize=64)
 def _moment(text: str) -> str:
     instant(text)
     return text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from gateway.store import among
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ async def unsettle_lines(conn: AsyncConnection, fund_id: str, numbers: Collectio
         lines.update()
         .where(
             lines.c.fund_id == fund_id,
-            lines.c.line_number == sa.any_(sa.cast(list(numbers), pg.ARRAY(sa.BigInteger))),
+            among(lines.c.line_number, numbers),
             lines.c.settled,
         )
         .values(settled=False, bank_value_date=None)

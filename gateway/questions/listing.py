@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from gateway.domain.errors import not_found
 from gateway.questions.asking import question_name
+from gateway.store import among
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ async def questions_of_lines(
 ) -> Mapping[int, list[str]]:
     """Names of the questions about lines, oldest first; lines without any are empty."""
     query = sa.select(_Q.line_number, _Q.question_id).where(
-        _Q.fund_id == fund_id, _Q.line_number.in_(line_numbers)
+        _Q.fund_id == fund_id, among(_Q.line_number, line_numbers)
     )
     if asked_before is not None:
         query = query.where(_Q.created_at < asked_before)
