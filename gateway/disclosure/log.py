@@ -188,30 +188,33 @@ async def all_logs(conn: AsyncConnection) -> Sequence[Row]:
 
 async def signed(conn: AsyncConnection, log_id: str) -> str:
     """The last checkpoint with every cosignature that has come for it."""
-    points = t.checkpoints.c
-    query = sa.select(sa.func.max(points.size)).where(points.log_id == log_id)
-    return await _checkpoint(conn, log_id, (await conn.execute(query)).scalar_one())
+    return await _checkpoint(conn, log_id, _last_size(log_id))
 
 
 async def signed_over(conn: AsyncConnection, log_id: str, index: int) -> str:
     """The last checkpoint over an entry that a witness has cosigned, or else the last of all."""
     lines = t.cosignatures.c
-    query = sa.select(sa.func.max(lines.size)).where(lines.log_id == log_id, lines.size > index)
-    size = (await conn.execute(query)).scalar_one()
-    return await (signed(conn, log_id) if size is None else _checkpoint(conn, log_id, size))
+    cosigned = sa.select(sa.func.max(lines.size)).where(lines.log_id == log_id, lines.size > index)
+    size = sa.func.coalesce(cosigned.scalar_subquery(), _last_size(log_id))
+    return await _checkpoint(conn, log_id, size)
 
 
-async def _checkpoint(conn: AsyncConnection, log_id: str, size: int) -> str:
-    points, lines = t.checkpoints.c, t.cosignatures.c
-    note = await conn.execute(
-        sa.select(points.note).where(points.log_id == log_id, points.size == size)
+def _last_size(log_id: str) -> sa.ScalarSelect[int]:
+    points = t.checkpoints.alias("last").c
+    return sa.select(sa.func.max(points.size)).where(points.log_id == log_id).scalar_subquery()
+
+
+async def _checkpoint(conn: AsyncConnection, log_id: str, size: sa.ColumnElement[int]) -> str:
+    """One question for all of it: a proof is asked for while somebody waits."""
+    points, lines = t.checkpoints.c, t.cosignatures.alias("given").c
+    given = sa.func.string_agg(lines.line, pg.aggregate_order_by(sa.literal(""), lines.witness))
+    cosigned = (
+        sa.select(sa.func.coalesce(given, ""))
+        .where(lines.log_id == points.log_id, lines.size == points.size)
+        .scalar_subquery()
     )
-    cosigned = await conn.execute(
-        sa.select(lines.line)
-        .where(lines.log_id == log_id, lines.size == size)
-        .order_by(lines.witness)
-    )
-    return str(note.scalar_one()) + "".join(cosigned.scalars())
+    query = sa.select(points.note + cosigned).where(points.log_id == log_id, points.size == size)
+    return str((await conn.execute(query)).scalar_one())
 
 
 async def tiles(conn: AsyncConnection, log_id: str, wanted: Iterable[Tile]) -> dict[Tile, bytes]:
