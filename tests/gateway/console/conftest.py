@@ -46,7 +46,10 @@ async def publisher(world: World, tmp_path: Path) -> Publisher:
         correction_reason="银行退回",
     )
     kept = Publisher(
-        world.store, world.clock, LogKeys(tmp_path / "keys", "log.example"), tmp_path / "public"
+        world.store,
+        world.clock,
+        LogKeys(tmp_path / "keys", "log.example", sm2=True),
+        tmp_path / "public",
     )
     await kept.log_all()
     return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -216,6 +217,15 @@ async def test_a_defect_is_a_page_that_tells_nothing_of_it(
     assert "这一页出了错" in answer.text
     assert "secret" not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_a_fund_s_page_shows_both_keys_of_its_log(browser: httpx.AsyncClient) -> None:
+    page = (await browser.get("/funds/f1")).text
+    assert "日志公钥" in page
+    assert "日志国密公钥（SM2）" in page
+    checked = check((await browser.get(f"{LINES}/3/proof")).text)
+    assert html.escape(checked.sm2_key) in page
+    assert html.escape(checked.log_key) in page
 
 
 async def test_nothing_can_be_sent(browser: httpx.AsyncClient) -> None:
