@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from gateway.disclosure import log
 from gateway.disclosure.lines import fund_currency
 from gateway.disclosure.proof_file import Keys, ShownCertificate
-from gateway.disclosure.proving import place_of, prove
+from gateway.disclosure.proving import placed, prove, require_logged
 from gateway.domain.certificate import Certificate, Details
 from gateway.domain.errors import not_found
 from gateway.store import tables as t
@@ -74,11 +74,12 @@ async def prove_certificate(
             NOT_LOGGED in the seconds before the log has it.
     """
     query = sa.select(_C.entry, _C.details).where(_C.fund_id == fund_id, _C.number == number)
-    row = (await conn.execute(query)).one_or_none()
+    placing = placed(query, log.CERTIFICATE, _C.fund_id, _C.number)
+    row = (await conn.execute(placing)).one_or_none()
     name = f"funds/{fund_id}/nightCertificates/{number}"
     if row is None:
         raise not_found(name)
-    logged = await place_of(conn, log.CERTIFICATE, fund_id, number, name)
+    require_logged(row, name)
 
     def shown(keys: Keys) -> ShownCertificate:
         return ShownCertificate(
@@ -89,4 +90,4 @@ async def prove_certificate(
             witness_keys=keys.witnesses,
         )
 
-    return await prove(conn, logged, shown, witness_keys)
+    return await prove(conn, row, shown, witness_keys)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.disclosure.proof_file import Shown
-    from gateway.store import Row
+    from gateway.store import Row, Select
     from gateway.transparency.note import Note
 
 
@@ -42,8 +42,7 @@ async def prove_line(
             in the seconds before the log has it, DATA_ERASED once its salt is gone.
     """
     row = await _line(conn, fund_id, number)
-    name = f"funds/{fund_id}/lines/{number}"
-    logged = await place_of(conn, log.LINE, fund_id, number, name)
+    require_logged(row, f"funds/{fund_id}/lines/{number}")
 
     def told(keys: Keys) -> ShownLine:
         return ShownLine(
@@ -54,7 +53,7 @@ async def prove_line(
             witness_keys=keys.witnesses,
         )
 
-    return await prove(conn, logged, told, witness_keys)
+    return await prove(conn, row, told, witness_keys)
 
 
 async def prove(
@@ -67,7 +66,7 @@ async def prove(
 
     Args:
         conn: a transaction.
-        logged: of `place_of`.
+        logged: a row of `placed`.
         told: what the owner is shown, with the keys of the log and of the witnesses.
         witness_keys: of the witnesses that are asked, by name.
     """
@@ -118,7 +117,8 @@ async def _line(conn: AsyncConnection, fund_id: str, number: int) -> Row:
         .join_from(lines, t.funds, lines.c.fund_id == t.funds.c.fund_id)
         .where(lines.c.fund_id == fund_id, lines.c.line_number == number)
     )
-    row = (await conn.execute(query)).one_or_none()
+    placing = placed(query, log.LINE, lines.c.fund_id, lines.c.line_number)
+    row = (await conn.execute(placing)).one_or_none()
     name = f"funds/{fund_id}/lines/{number}"
     if row is None:
         raise not_found(name)
@@ -128,27 +128,36 @@ async def _line(conn: AsyncConnection, fund_id: str, number: int) -> Row:
     return row
 
 
-async def place_of(conn: AsyncConnection, kind: str, fund_id: str, number: int, name: str) -> Row:
-    """Where a line or a certificate stands: log_id, entry_index, and the log's keys.
+def placed(
+    query: Select, kind: str, fund_id: sa.ColumnElement[str], number: sa.ColumnElement[int]
+) -> Select:
+    """The query with where its rows stand: `log_id`, `entry_index`, and the log's keys.
+
+    They are null where the log has not taken the row yet.
 
     Args:
-        conn: a transaction.
-        kind: of the entry.
-        fund_id: the fund.
+        query: of lines or certificates.
+        kind: of their entries.
+        fund_id: their fund.
         number: of the line or the certificate.
-        name: of it as a resource.
+    """
+    entries, logs = t.log_entries, t.logs
+    theirs = sa.and_(
+        entries.c.kind == kind, entries.c.fund_id == fund_id, entries.c.number == number
+    )
+    return (
+        query.outerjoin(entries, theirs)
+        .outerjoin(logs, logs.c.log_id == entries.c.log_id)
+        .add_columns(entries.c.log_id, entries.c.entry_index, logs.c.key, logs.c.sm2_key)
+    )
+
+
+def require_logged(row: Row, name: str) -> None:
+    """Passes if a row of `placed` stands in the log.
 
     Raises:
-        GatewayError: NOT_LOGGED in the seconds before the log has it.
+        GatewayError: NOT_LOGGED in the seconds before it does.
     """
-    entries = t.log_entries
-    query = (
-        sa.select(entries.c.log_id, entries.c.entry_index, t.logs.c.key, t.logs.c.sm2_key)
-        .join_from(entries, t.logs, entries.c.log_id == t.logs.c.log_id)
-        .where(entries.c.kind == kind, entries.c.fund_id == fund_id, entries.c.number == number)
-    )
-    row = (await conn.execute(query)).one_or_none()
-    if row is None:
+    if row.log_id is None:
         message = "the log takes what is new every second; ask again"
         raise precondition(Reason.NOT_LOGGED, name, message)
-    return row
