@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 _MASK: Final = "*"
@@ -57,6 +58,7 @@ _MIDDLE_DOT: Final = re.compile(r"[·•・]")
 _HAN: Final = re.compile(r"[\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
 
 
+@lru_cache(maxsize=4096)
 def mask_counterparty(name: str) -> str:
     """The other side's name as owners may read it; empty stays empty.
 

@@ -140,12 +140,19 @@ class Edge(grpc.aio.ServerInterceptor):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             status = status_of(error)
             outcome = {"code": code_pb2.Code.Name(status.code), "reason": reason_in(status)}
+            # Nobody is told no before it is on its way into the audit log.
+            self._note(trail, outcome)
             await limits.told(context.abort_with_status(rpc_status.to_status(status)))
         finally:
             duration_ms = (monotonic_ns() - begun_ns) // 1_000_000
             _log.info("call", duration_ms=duration_ms, **outcome)
-            if entry := trail.entry_after(**outcome):
-                self._recorder.note(entry)
+            self._note(trail, outcome)
+
+    def _note(self, trail: Trail, outcome: Mapping[str, str]) -> None:
+        """Notes how a call ended, once."""
+        if entry := trail.entry_after(**outcome):
+            trail.is_recorded = True
+            self._recorder.note(entry)
 
     async def _enter(self, method: str, proof: Proof) -> None:
         """Passes only a registered person, of whose roles one may call the method."""

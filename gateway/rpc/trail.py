@@ -67,7 +67,7 @@ class Trail:
         fingerprint: of the certificate.
         resource: what it is about, once the request was read.
         request_id: likewise.
-        is_recorded: its entry is committed.
+        is_recorded: its entry is committed, or noted.
         read_digest: of the request, SHA-256 in hexadecimal, where another process read it.
     """
 
