@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from gateway.domain.errors import not_found
 from gateway.store import tables as t
-from gateway.store.bulk import insertion, update, write
+from gateway.store.bulk import fetch, insertion, update, write
 from gateway.transparency.checkpoint import Checkpoint
 from gateway.transparency.merkle import HASH_BYTES, leaf_hash, tree_root, whole_subtrees
 from gateway.transparency.note import sign_note
@@ -173,12 +173,21 @@ async def tree(conn: AsyncConnection, log_id: str, size: int, nodes: Sequence[No
 async def _hashes(
     conn: AsyncConnection, log_id: str, tiles: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
-    tile = t.log_tiles.c
-    query = sa.select(tile.level, tile.tile_index, tile.hashes).where(
-        tile.log_id == log_id, sa.tuple_(tile.level, tile.tile_index).in_(tiles)
-    )
-    rows = await conn.execute(query)
+    levels, indexes = [level for level, _ in tiles], [index for _, index in tiles]
+    rows = await fetch(conn, _HASHES, log_id, levels, indexes)
     return {(row.level, row.tile_index): row.hashes for row in rows}
+
+
+# Tile by tile: a plan for all at once would read the whole log while its table is young.
+_HASHES: Final = """
+    SELECT n.level, n.tile_index, s.hashes
+    FROM unnest($2::integer[], $3::bigint[]) AS n(level, tile_index)
+    CROSS JOIN LATERAL (
+        SELECT hashes FROM log_tiles s
+        WHERE s.log_id = $1 AND s.level = n.level AND s.tile_index = n.tile_index
+        LIMIT 1
+    ) s
+"""
 
 
 async def all_logs(conn: AsyncConnection) -> Sequence[Row]:
@@ -188,24 +197,16 @@ async def all_logs(conn: AsyncConnection) -> Sequence[Row]:
 
 async def signed(conn: AsyncConnection, log_id: str) -> str:
     """The last checkpoint with every cosignature that has come for it."""
-    return await _checkpoint(conn, log_id, _last_size(log_id))
+    return str((await conn.execute(_SIGNED, {"log": log_id})).scalar_one())
 
 
 async def signed_over(conn: AsyncConnection, log_id: str, index: int) -> str:
     """The last checkpoint over an entry that a witness has cosigned, or else the last of all."""
-    lines = t.cosignatures.c
-    cosigned = sa.select(sa.func.max(lines.size)).where(lines.log_id == log_id, lines.size > index)
-    size = sa.func.coalesce(cosigned.scalar_subquery(), _last_size(log_id))
-    return await _checkpoint(conn, log_id, size)
+    return str((await conn.execute(_SIGNED_OVER, {"log": log_id, "index": index})).scalar_one())
 
 
-def _last_size(log_id: str) -> sa.ScalarSelect[int]:
-    points = t.checkpoints.alias("last").c
-    return sa.select(sa.func.max(points.size)).where(points.log_id == log_id).scalar_subquery()
-
-
-async def _checkpoint(conn: AsyncConnection, log_id: str, size: sa.ColumnElement[int]) -> str:
-    """One question for all of it: a proof is asked for while somebody waits."""
+def _note_of(size: sa.ColumnElement[int]) -> sa.Select[tuple[str]]:
+    """A checkpoint and its cosignatures as one text; written once, for proofs are waited for."""
     points, lines = t.checkpoints.c, t.cosignatures.alias("given").c
     given = sa.func.string_agg(lines.line, pg.aggregate_order_by(sa.literal(""), lines.witness))
     cosigned = (
@@ -213,8 +214,22 @@ async def _checkpoint(conn: AsyncConnection, log_id: str, size: sa.ColumnElement
         .where(lines.log_id == points.log_id, lines.size == points.size)
         .scalar_subquery()
     )
-    query = sa.select(points.note + cosigned).where(points.log_id == log_id, points.size == size)
-    return str((await conn.execute(query)).scalar_one())
+    note = sa.select(points.note + cosigned)
+    return note.where(points.log_id == sa.bindparam("log"), points.size == size)
+
+
+def _greatest(sizes: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    query = sa.select(sa.func.max(sizes.c.size))
+    return query.where(sizes.c.log_id == sa.bindparam("log"), *conditions).scalar_subquery()
+
+
+_LAST: Final = _greatest(t.checkpoints.alias("last"))
+_SIGNED: Final = _note_of(_LAST)
+_SIGNED_OVER: Final = _note_of(
+    sa.func.coalesce(
+        _greatest(t.cosignatures, t.cosignatures.c.size > sa.bindparam("index")), _LAST
+    )
+)
 
 
 async def tiles(conn: AsyncConnection, log_id: str, wanted: Iterable[Tile]) -> dict[Tile, bytes]:
