@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.disclosure.pictures import Pictures, Region
+    from gateway.registry.marks import Author
     from gateway.store import Row
 
 MOST_AT_ONCE: Final = 2
@@ -40,19 +41,6 @@ _OF_THE_SYSTEM: Final = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 """What the process is told of the surroundings: where libraries are, and nothing of the gateway."""
 
 _R: Final = t.voucher_renditions.c
-
-
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """Who made a rendition.
-
-    Attributes:
-        party_id: for whom.
-        role: in which role.
-    """
-
-    party_id: str
-    role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +94,7 @@ async def keep_rendition(
     voucher: Row,
     regions: Sequence[Region],
     made: Pictures,
-    by: Maker,
+    by: Author,
     now: datetime,
 ) -> Row:
     """Adds a rendition, which is the one that is shown from now on; returns it without its bytes.

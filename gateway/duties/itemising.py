@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.disclosure.detail import Item
-    from gateway.duties.periods import Publisher
+    from gateway.registry.marks import Author
 
 
 async def itemise(
@@ -28,7 +28,7 @@ async def itemise(
     fund_id: str,
     line_number: int,
     items: Sequence[Item],
-    by: Publisher,
+    by: Author,
     now: datetime,
 ) -> None:
     """Says what a line consists of; the line itself, and its entry in the log, stay as they are.

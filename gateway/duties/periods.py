@@ -29,25 +29,12 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.disclosure.summary import BookSummary, Summary
-    from gateway.domain.party import Role
+    from gateway.registry.marks import Author
     from gateway.store import Row
 
 SCHEMA: Final = "xinyi.figures/v1"
 
 _P: Final = t.publications.c
-
-
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """Who disclosed a period.
-
-    Attributes:
-        party_id: for whom.
-        role: in which role.
-    """
-
-    party_id: str
-    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +99,7 @@ async def _by_period(conn: AsyncConnection, query: sa.Select[Any]) -> dict[str, 
 
 
 async def publish(
-    conn: AsyncConnection, fund_id: str, period_id: str, by: Publisher, now: datetime
+    conn: AsyncConnection, fund_id: str, period_id: str, by: Author, now: datetime
 ) -> None:
     """Records that a period was disclosed, with its figures and the log's tree as they are now.
 

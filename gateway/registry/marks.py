@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.domain.party import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who does what the owners read of.
+
+    Attributes:
+        party_id: for whom.
+        role: in which role.
+    """
+
+    party_id: str
+    role: Role
 
 
 async def mark_of(

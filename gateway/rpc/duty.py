@@ -13,18 +13,19 @@ from xinyi.v1.duty_service_pb2_grpc import DutyServiceServicer
 from gateway.clock import bank_date
 from gateway.disclosure.detail import Item, items_of_lines
 from gateway.disclosure.pictures import Region
-from gateway.disclosure.renditions import Maker, Renderer, keep_rendition
+from gateway.disclosure.renditions import Renderer, keep_rendition
 from gateway.domain.duties import BEFORE_ANY, Clock, Cycle, DisclosureRules
 from gateway.domain.party import Role
 from gateway.domain.split import Basis, Share
 from gateway.duties.erasing import erase
 from gateway.duties.itemising import itemise
-from gateway.duties.periods import Publisher, list_periods, period_name, publish
+from gateway.duties.periods import list_periods, period_name, publish
 from gateway.duties.record import firm_record
 from gateway.duties.rules import rules_name, rules_of, rules_row, set_rules
 from gateway.payments.vouchers import load_voucher
 from gateway.registry.changes import Subject
 from gateway.registry.funds import get_fund
+from gateway.registry.marks import Author
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import (
     day,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 _LINE: Final = "funds/{}/lines/{}"
 _PERIOD: Final = "funds/{}/periods/{}"
-_PUBLISHERS: Final = (Role.PROPERTY_FIRM, Role.TRUSTEE_MAKER, Role.TRUSTEE_CHECKER)
+_AUTHORS: Final = (Role.PROPERTY_FIRM, Role.TRUSTEE_MAKER, Role.TRUSTEE_CHECKER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class DutyServicer(DutyServiceServicer):
 
         async def work(conn: AsyncConnection) -> pb.PublishPeriodResponse:
             now = self.clock()
-            await publish(conn, fund_id, period_id, _publisher(caller), now)
+            await publish(conn, fund_id, period_id, _author(caller), now)
             periods = await list_periods(conn, fund_id, bank_date(now))
             period = next(each for each in periods if each.owed.span.period_id == period_id)
             return pb.PublishPeriodResponse(period=_period(fund_id, period, bank_date(now)))
@@ -142,7 +143,7 @@ class DutyServicer(DutyServiceServicer):
         async def work(conn: AsyncConnection) -> pb.ItemiseLineResponse:
             currency = (await get_fund(conn, caller.scope, fund_id)).currency
             items = [_item(item, currency, at) for at, item in enumerate(request.items)]
-            await itemise(conn, fund_id, number, items, _publisher(caller), self.clock())
+            await itemise(conn, fund_id, number, items, _author(caller), self.clock())
             stored = (await items_of_lines(conn, fund_id, [number]))[number]
             return pb.ItemiseLineResponse(items=[item_message(each, currency) for each in stored])
 
@@ -169,8 +170,7 @@ class DutyServicer(DutyServiceServicer):
         made = await self.renderer.pictures(voucher, regions)
 
         async def work(conn: AsyncConnection) -> pb.RenderVoucherResponse:
-            by = Maker(caller.party_id, _publisher(caller).role)
-            row = await keep_rendition(conn, voucher, regions, made, by, self.clock())
+            row = await keep_rendition(conn, voucher, regions, made, _author(caller), self.clock())
             return pb.RenderVoucherResponse(rendition=rendition_message(row))
 
         return await once(self.store, caller, request, pb.RenderVoucherResponse, work)
@@ -193,10 +193,8 @@ class DutyServicer(DutyServiceServicer):
         )
 
 
-def _publisher(caller: Caller) -> Publisher:
-    """The caller in the first role that fits; the table of methods lets in nobody without one."""
-    role = next(role for role in _PUBLISHERS if role in caller.roles)
-    return Publisher(caller.party_id, role)
+def _author(caller: Caller) -> Author:
+    return Author(caller.party_id, caller.acting_as(_AUTHORS))
 
 
 def _item(item: disclosure_service_pb2.LineItem, currency: str, at: int) -> Item:

@@ -166,9 +166,7 @@ class QuestionServicer(QuestionServiceServicer):
 
 
 def _speaker(caller: Caller, roles: Sequence[Role]) -> Speaker:
-    """The caller in the first of these roles; the table of methods lets in nobody without one."""
-    role = next(role for role in roles if role in caller.roles)
-    return Speaker(caller.natural_person, caller.party_id, role)
+    return Speaker(caller.natural_person, caller.party_id, caller.acting_as(roles))
 
 
 def _filter(request: pb.ListQuestionsRequest) -> QuestionFilter:

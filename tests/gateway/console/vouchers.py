@@ -5,8 +5,10 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from gateway.disclosure.renditions import Maker, Renderer, keep_rendition
+from gateway.disclosure.renditions import Renderer, keep_rendition
+from gateway.domain.party import Role
 from gateway.payments.vouchers import Voucher, load_voucher, store_voucher
+from gateway.registry.marks import Author
 from gateway.store import GATEWAY
 from tests.gateway.disclosure.papers import NAME, PHONE, pdf
 from tests.gateway.night.world import NOW, TODAY
@@ -33,4 +35,5 @@ async def rendered(world: World, *regions: Region) -> Row:
     async with world.store.transaction(GATEWAY) as conn:
         voucher = await load_voucher(conn, "f1", sha256(PAPER).hexdigest())
         made = await Renderer().pictures(voucher, regions)
-        return await keep_rendition(conn, voucher, regions, made, Maker("trustee", "OPERATOR"), NOW)
+        by = Author("trustee", Role.OPERATOR)
+        return await keep_rendition(conn, voucher, regions, made, by, NOW)
