@@ -75,8 +75,6 @@ def asked_lines(fund_id: str, query: Mapping[str, str]) -> AskedLines:
         state=_one_of(query, "state", STATES),
         disclosed_by=_day(query, "disclosed_by"),
     )
-    if chosen.disclosed_by and chosen.state:
-        raise invalid(Reason.FIELD_INVALID, "state", "cannot be asked of a past day")
     if chosen.first_date and chosen.last_date and chosen.first_date > chosen.last_date:
         raise invalid(Reason.FIELD_INVALID, "to", "must not be before the first day")
     return AskedLines(chosen, number_of(query.get("after") or "0", "after"))

@@ -12,7 +12,7 @@ from gateway.clock import end_of
 from gateway.disclosure.detail import is_to_be_itemised, lacks_detail
 from gateway.disclosure.entry import Line, Mark
 from gateway.disclosure.masking import mask_account, mask_counterparty
-from gateway.domain.errors import not_found
+from gateway.domain.errors import Reason, invalid, not_found
 from gateway.store import narrow
 from gateway.store import tables as t
 
@@ -56,6 +56,9 @@ class LineFilter:
         state: ``PENDING``, ``SETTLED``, ``REVERSED`` or ``RETURNED``; not with `disclosed_by`.
         disclosed_by: lines as they stood at the end of this day, and those alone (回头看).
         lacking_detail: only sums that are to be told by item; not together with `disclosed_by`.
+
+    Raises:
+        GatewayError: FIELD_INVALID if the two are asked together: of a past day nobody can tell.
     """
 
     fund_id: str
@@ -65,6 +68,13 @@ class LineFilter:
     state: str = ""
     disclosed_by: date | None = None
     lacking_detail: bool = False
+
+    def __post_init__(self) -> None:
+        if self.disclosed_by is None:
+            return
+        for field, asked in (("state", self.state), ("missing_detail", self.lacking_detail)):
+            if asked:
+                raise invalid(Reason.FIELD_INVALID, field, "cannot be asked of a past day")
 
 
 def state_of(line: Row) -> str:

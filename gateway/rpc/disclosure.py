@@ -28,7 +28,6 @@ from gateway.disclosure.proving import fund_checkpoint, prove_line
 from gateway.disclosure.renditions import get_rendition, rendition_chunks
 from gateway.disclosure.summary import fund_summary
 from gateway.domain.certificate import Certificate
-from gateway.domain.errors import Reason, invalid
 from gateway.questions.listing import questions_of_lines
 from gateway.rpc.caller import current_caller
 from gateway.rpc.convert import day, day_of, enum_name, fund_id_of, moment, money, split_name
@@ -207,18 +206,13 @@ class DisclosureServicer(DisclosureServiceServicer):
 
 
 def _filter(request: disclosure_service_pb2.ListDisclosedLinesRequest) -> LineFilter:
-    disclosed_by = _day(request, "disclosed_by")
-    if disclosed_by is not None and request.state:
-        raise invalid(Reason.FIELD_INVALID, "state", "cannot be asked of a past day")
-    if disclosed_by is not None and request.missing_detail:
-        raise invalid(Reason.FIELD_INVALID, "missing_detail", "cannot be asked of a past day")
     return LineFilter(
         fund_id=fund_id_of(request.parent),
         book=_chosen(enum_name(common_pb2.Book, request.book)),
         first_date=_day(request, "start_date"),
         last_date=_day(request, "end_date"),
         state=_chosen(enum_name(disclosure_service_pb2.LineState, request.state)),
-        disclosed_by=disclosed_by,
+        disclosed_by=_day(request, "disclosed_by"),
         lacking_detail=request.missing_detail,
     )
 
