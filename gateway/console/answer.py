@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from gateway.console.asked import Language
+    from gateway.domain.describe import Language
 
 HEADERS: Final = {
     "Content-Security-Policy": (

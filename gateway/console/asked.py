@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from gateway.clock import bank_date
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-Language = Literal["zh", "en"]
+    from gateway.domain.describe import Language
 
 BOOKS: Final = ("COMMON", "MAINTENANCE")
 STATES: Final = ("PENDING", "SETTLED", "REVERSED", "RETURNED")

@@ -16,11 +16,11 @@ from gateway.domain.split import Basis, square_metres
 if TYPE_CHECKING:
     from datetime import date
 
-    from gateway.console.asked import Language
     from gateway.disclosure.detail import Item
     from gateway.disclosure.entry import Line
     from gateway.disclosure.summary import BookSummary, Summary
     from gateway.domain.certificate import Total
+    from gateway.domain.describe import Language
     from gateway.domain.split import Share
     from gateway.questions.listing import Question
     from gateway.store import Row
