@@ -11,6 +11,7 @@ from gateway.domain import case_words as words
 from gateway.domain.describe import Language
 from gateway.domain.errors import MESSAGES_ZH, Reason
 from gateway.domain.money import format_minor
+from gateway.domain.party import ROLES_ZH
 from gateway.domain.resend import Blocker
 
 
@@ -24,13 +25,7 @@ class Enumeration(Protocol):
 
 ZH: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "ROLE_PROPERTY_FIRM": "物业公司",
-        "ROLE_OWNERS_COMMITTEE": "业主委员会",
-        "ROLE_TRUSTEE_MAKER": "受托人经办",
-        "ROLE_TRUSTEE_CHECKER": "受托人复核",
-        "ROLE_OPERATOR": "运维",
-        "ROLE_SUPERVISOR": "信托监察人",
-        "ROLE_OWNER": "业主",
+        **{f"ROLE_{role}": zh for role, zh in ROLES_ZH.items()},
         **{f"BOOK_{name}": zh for name, zh in words.BOOKS_ZH.items()},
         "PAYMENT_STATE_SUBMITTED": "已提交",
         "PAYMENT_STATE_HELD": "已占用额度",

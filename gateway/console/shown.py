@@ -11,6 +11,7 @@ from gateway.disclosure.lines import shown, state_of
 from gateway.domain.case_words import BOOKS_ZH, FINDINGS_ZH, word
 from gateway.domain.certificate import Certificate
 from gateway.domain.money import format_minor
+from gateway.domain.party import ROLES_ZH, Role
 from gateway.domain.split import Basis, square_metres
 
 if TYPE_CHECKING:
@@ -45,14 +46,19 @@ BASIS_NAMES: Final[dict[str, tuple[str, str]]] = {
     "HOUSEHOLDS": ("按户数", "By households"),
     "EQUAL": ("均摊", "Equal shares"),
 }
+_ROLES_EN: Final = {
+    Role.PROPERTY_FIRM: "Property firm",
+    Role.OWNERS_COMMITTEE: "Owners' committee",
+    Role.TRUSTEE_MAKER: "Trustee, maker",
+    Role.TRUSTEE_CHECKER: "Trustee, checker",
+    Role.OPERATOR: "Operator",
+    Role.SUPERVISOR: "Supervisor",
+    Role.OWNER: "Owner",
+}
 ROLE_NAMES: Final[dict[str, tuple[str, str]]] = {
-    "PROPERTY_FIRM": ("物业公司", "Property firm"),
-    "OWNERS_COMMITTEE": ("业主委员会", "Owners' committee"),
-    "TRUSTEE_MAKER": ("受托人经办", "Trustee, maker"),
-    "TRUSTEE_CHECKER": ("受托人复核", "Trustee, checker"),
-    "OPERATOR": ("网关运营", "Operator"),
-    "SUPERVISOR": ("信托监察人", "Supervisor"),
-    "OWNER": ("业主", "Owner"),
+    **{role: (ROLES_ZH[role], english) for role, english in _ROLES_EN.items()},
+    # To who reads the book from outside, it is the gateway that is operated.
+    Role.OPERATOR: ("网关运营", _ROLES_EN[Role.OPERATOR]),
 }
 
 

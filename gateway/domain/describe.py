@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.domain.capitals import in_capitals
 from gateway.domain.money import Money
-from gateway.domain.party import Role
+from gateway.domain.party import ROLES_ZH, Role
 from gateway.domain.payload import parse_payload
 
 if TYPE_CHECKING:
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 Language = Literal["zh", "en"]
 
-_ROLES_ZH: Mapping[Role, str] = MappingProxyType(
-    {
-        Role.PROPERTY_FIRM: "物业公司",
-        Role.OWNERS_COMMITTEE: "业主委员会",
-        Role.TRUSTEE_CHECKER: "受托人复核",
-    }
-)
 _ROLES_EN: Mapping[Role, str] = MappingProxyType(
     {
         Role.PROPERTY_FIRM: "property firm",
@@ -70,7 +63,7 @@ def _in_chinese(said: PaymentPayload) -> Iterator[tuple[str, str]]:
     yield "有效期自", f"{said.not_before}（世界协调时）"
     yield "有效期至", f"{said.expires}（世界协调时）"
     for number, slot in enumerate(said.required_roles, start=1):
-        yield f"签名 {number}", "或".join(_ROLES_ZH[role] for role in slot)
+        yield f"签名 {number}", "或".join(ROLES_ZH[role] for role in slot)
     yield "签署规则版本", said.policy_version
     for number, digest in enumerate(said.vouchers, start=1):
         yield f"凭证 {number}（SHA-256）", digest

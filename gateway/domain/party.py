@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.domain.errors import GatewayError, Kind, Reason, invalid
 from gateway.domain.keys import key_id, public_key_from_raw
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -37,6 +39,19 @@ class Role(StrEnum):
     OWNER = "OWNER"
     """业主: reads what is disclosed."""
 
+
+ROLES_ZH: Final[Mapping[Role, str]] = MappingProxyType(
+    {
+        Role.PROPERTY_FIRM: "物业公司",
+        Role.OWNERS_COMMITTEE: "业主委员会",
+        Role.TRUSTEE_MAKER: "受托人经办",
+        Role.TRUSTEE_CHECKER: "受托人复核",
+        Role.OPERATOR: "运维",
+        Role.SUPERVISOR: "信托监察人",
+        Role.OWNER: "业主",
+    }
+)
+"""What each role is called in Chinese."""
 
 SIGNING_ROLES = frozenset({Role.PROPERTY_FIRM, Role.OWNERS_COMMITTEE, Role.TRUSTEE_CHECKER})
 """Roles a signing policy can ask for: who books for the trustee or runs the gateway never signs."""
