@@ -35,7 +35,7 @@ from gateway.console.shown import (
     shown_share,
 )
 from gateway.disclosure.certificates import list_certificates, prove_certificate
-from gateway.disclosure.detail import items_of_lines
+from gateway.disclosure.detail import is_lump_sum, items_of_lines
 from gateway.disclosure.group import group_summary
 from gateway.disclosure.lines import get_line, get_voucher, list_lines
 from gateway.disclosure.proof_file import SUFFIX
@@ -219,7 +219,7 @@ class Pages:
             fund=fund,
             shown=shown_line(row, language),
             items=[shown_item(each, row.currency) for each in parts],
-            lacks_detail=row.to_be_itemised and not row.corrected_by and not parts,
+            lacks_detail=is_lump_sum(row, parts),
             questions=[shown_question(each, language) for each in questions],
         )
 

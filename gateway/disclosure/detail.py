@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.store import Row
+
 _L: Final = t.disclosed_lines.c
 _D: Final = t.line_details.c
 _R: Final = t.disclosure_rules.c
@@ -78,3 +80,8 @@ def lacks_detail() -> sa.ColumnElement[bool]:
     return sa.and_(
         is_to_be_itemised(), _L.corrected_by.is_(None), ~told.correlate(t.disclosed_lines)
     )
+
+
+def is_lump_sum(line: Row, items: Sequence[Item]) -> bool:
+    """The same of a line as `list_lines` has it, with its items."""
+    return line.to_be_itemised and not line.corrected_by and not items

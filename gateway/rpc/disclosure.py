@@ -12,7 +12,7 @@ from xinyi.v1.disclosure_service_pb2_grpc import DisclosureServiceServicer
 
 from gateway.clock import end_of
 from gateway.disclosure.certificates import list_certificates, prove_certificate
-from gateway.disclosure.detail import items_of_lines
+from gateway.disclosure.detail import is_lump_sum, items_of_lines
 from gateway.disclosure.group import group_summary
 from gateway.disclosure.lines import (
     LineFilter,
@@ -331,7 +331,7 @@ def _line(
         signatures=map(_signature, line.signatures),
         match_date=day(row.match_date),
         questions=questions,
-        missing_detail=row.to_be_itemised and not row.corrected_by and not items,
+        missing_detail=is_lump_sum(row, items),
         items=(item_message(item, line.currency) for item in items),
         erased=row.salt is None,
     )
