@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
 from adapters.calendar import Calendar, CalendarUnknownError, add_working_days
 from gateway.clock import BANK_ZONE, bank_date
+from gateway.store import given
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -94,15 +94,11 @@ async def _set_deadlines(conn: AsyncConnection, policy: CasePolicy) -> None:
     rows = list(deadlines(policy, sorted(days)))
     if not rows:
         return
-    known = (
-        sa.func.unnest(
-            _array([row.found for row in rows], sa.Date()),
-            _array([row.above_minor for row in rows], sa.BigInteger()),
-            _array([row.up_to_minor for row in rows], sa.BigInteger()),
-            _array([row.due for row in rows], sa.Date()),
-        )
-        .table_valued(*Deadline._fields)
-        .render_derived()
+    known = given(
+        found=([row.found for row in rows], sa.Date()),
+        above_minor=([row.above_minor for row in rows], sa.BigInteger()),
+        up_to_minor=([row.up_to_minor for row in rows], sa.BigInteger()),
+        due=([row.due for row in rows], sa.Date()),
     )
     fits = sa.and_(
         ~_TIMING,
@@ -111,10 +107,6 @@ async def _set_deadlines(conn: AsyncConnection, policy: CasePolicy) -> None:
         _C.weight_minor <= known.c.up_to_minor,
     )
     await _bring_forward(conn, sa.select(*_KEY, known.c.due).join_from(t.cases, known, fits))
-
-
-def _array(values: list[Any], kind: sa.types.TypeEngine[Any]) -> sa.Cast[Any]:
-    return sa.cast(values, pg.ARRAY(kind))
 
 
 async def _set_transit_ends(conn: AsyncConnection, rules: Rules) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
 from gateway.cases.even import side_of
 from gateway.cases.record import digest, labels_of
 from gateway.cases.rows import Key
 from gateway.domain.errors import GatewayError, Kind, Reason
 from gateway.ledger.settling import settle_lines, unsettle_lines
+from gateway.store import given
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -126,17 +126,11 @@ async def _raise_taken(
         )
 
 
-def _unnest(own_id: sa.Column[Any], rows: Sequence[tuple[str, int]]) -> Any:  # noqa: ANN401 - SQLAlchemy's
+def _unnest(own_id: sa.Column[Any], rows: Sequence[tuple[str, int]]) -> sa.TableValuedAlias:
     numeric = isinstance(own_id.type, sa.BigInteger)
     ids = [int(member_id) if numeric else member_id for member_id, _ in rows]
     amounts = [amount for _, amount in rows]
-    return (
-        sa.func.unnest(
-            sa.cast(ids, pg.ARRAY(own_id.type)), sa.cast(amounts, pg.ARRAY(sa.BigInteger))
-        )
-        .table_valued("member_id", "allocated_minor")
-        .render_derived()
-    )
+    return given(member_id=(ids, own_id.type), allocated_minor=(amounts, sa.BigInteger()))
 
 
 # --- taken back ---------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from gateway.disclosure.detail import is_to_be_itemised
 from gateway.domain.duties import owed
 from gateway.domain.party import Role
 from gateway.duties.rules import versions_of
-from gateway.store import GATEWAY
+from gateway.store import GATEWAY, given
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -132,14 +132,8 @@ async def _late_periods(conn: AsyncConnection, fund_ids: Sequence[str], today: d
 def _rows(kind: str, found: Sequence[tuple[str, str, date]]) -> _Found:
     """A query that has these rows."""
     funds, subjects, dues = zip(*found, strict=True) if found else ((), (), ())
-    known = (
-        sa.func.unnest(
-            sa.cast(list(funds), pg.ARRAY(sa.Text)),
-            sa.cast(list(subjects), pg.ARRAY(sa.Text)),
-            sa.cast(list(dues), pg.ARRAY(sa.Date)),
-        )
-        .table_valued("fund_id", "subject", "due_date")
-        .render_derived()
+    known = given(
+        fund_id=(funds, sa.Text()), subject=(subjects, sa.Text()), due_date=(dues, sa.Date())
     )
     return sa.select(
         known.c.fund_id, sa.literal(kind).label("kind"), known.c.subject, known.c.due_date

@@ -6,9 +6,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
-from gateway.store import among
+from gateway.store import among, given
 from gateway.store import tables as t
 
 if TYPE_CHECKING:
@@ -29,13 +28,8 @@ async def settle_lines(
         The numbers of those that were not before.
     """
     lines = t.disclosed_lines
-    news = (
-        sa.func.unnest(
-            sa.cast(list(value_dates), pg.ARRAY(sa.BigInteger)),
-            sa.cast(list(value_dates.values()), pg.ARRAY(sa.Date)),
-        )
-        .table_valued("number", "value_date")
-        .render_derived()
+    news = given(
+        number=(value_dates, sa.BigInteger()), value_date=(value_dates.values(), sa.Date())
     )
     settled = await conn.execute(
         lines.update()

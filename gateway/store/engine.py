@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
@@ -123,15 +122,6 @@ def finished(table: sa.Table) -> sa.ColumnElement[bool]:
     """
     oldest = sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot())
     return table.c.transaction_id < sa.cast(sa.cast(oldest, sa.Text), sa.BigInteger)
-
-
-def among(column: sa.ColumnElement[Any], values: Iterable[object]) -> sa.ColumnElement[bool]:
-    """Whether the column has one of the values.
-
-    They are given as one array: however many there are, the statement is the same, and is written
-    and planned once.
-    """
-    return column == sa.any_(sa.cast(list(values), pg.ARRAY(column.type)))
 
 
 async def narrow(conn: AsyncConnection, fund_id: str) -> str | None:
